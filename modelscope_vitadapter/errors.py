@@ -1,0 +1,38 @@
+"""What this package raises.
+
+Each error is also the standard class that callers catch (`ValueError`, `TypeError`,
+`FileNotFoundError`). Each takes one string, since ModelScope's registry raises errors anew as
+`type(error)(message)`.
+"""
+
+
+class VitAdapterError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class ConfigError(VitAdapterError, ValueError):
+    """`mmcv_config.py` holds something that cannot be read or cannot be honoured."""
+
+
+class ConfigNotFoundError(ConfigError, FileNotFoundError):
+    """A model directory has no `mmcv_config.py`, or a `_base_` file is missing."""
+
+
+class CheckpointError(VitAdapterError, ValueError):
+    """A checkpoint cannot be read or does not fit the network."""
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """A model directory holds no checkpoint file."""
+
+
+class ImageError(VitAdapterError, ValueError):
+    """An input cannot be taken as an image."""
+
+
+class ImageTypeError(ImageError, TypeError):
+    """An input is of a type that holds no image."""
+
+
+class ImageNotFoundError(ImageError, FileNotFoundError):
+    """An image file does not exist."""
