@@ -1,0 +1,27 @@
+"""Where this package logs.
+
+The logger is a child of ModelScope's, so ModelScope's level, handlers and log file apply to it.
+"""
+
+import logging
+import os
+
+LOGGER_NAME = "modelscope.vitadapter"
+QUIET_VARIABLE = "MODELSCOPE_VITADAPTER_QUIET"
+
+
+def get_logger() -> logging.Logger:
+    """This package's logger; quiet from the start where `MODELSCOPE_VITADAPTER_QUIET=1`."""
+    logger = logging.getLogger(LOGGER_NAME)
+    if os.environ.get(QUIET_VARIABLE, "0") not in ("", "0"):
+        logger.setLevel(logging.ERROR)
+    return logger
+
+
+def set_quiet(quiet: bool = True) -> None:
+    """Keeps notes and warnings of this package out of the log, or lets them in again.
+
+    Args:
+        quiet: True leaves errors only; False goes back to ModelScope's level.
+    """
+    get_logger().setLevel(logging.ERROR if quiet else logging.NOTSET)

@@ -1,0 +1,168 @@
+"""BEiT's transformer blocks (arXiv 2106.08254) as ViT-Adapter uses them."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from modelscope_vitadapter.network.drop_path import DropPath
+from modelscope_vitadapter.network.position_bias import (
+    GridSize,
+    table_for_window,
+    table_length,
+)
+
+layer_norm = partial(nn.LayerNorm, eps=1e-6)
+
+
+class PatchEmbed(nn.Module):
+    """Cuts an image into patches and embeds each."""
+
+    def __init__(self, *, patch_size: int, embed_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, embed_dim, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, GridSize]:
+        """Maps `(B, 3, H, W)` to tokens `(B, h * w, C)` and the grid `(h, w)`."""
+        patches = self.proj(image)
+        height, width = patches.shape[-2:]
+        return patches.flatten(2).transpose(1, 2), (height, width)
+
+
+class Attention(nn.Module):
+    """Self-attention with a bias by relative position; keys have no linear bias."""
+
+    q_bias: nn.Parameter | None
+    v_bias: nn.Parameter | None
+    relative_position_bias_table: nn.Parameter | None
+
+    def __init__(
+        self,
+        *,
+        embed_dim: int,
+        num_heads: int,
+        qkv_bias: bool,
+        qk_scale: float | None,
+        table_grid: GridSize | None,
+        attn_drop: float,
+        proj_drop: float,
+    ) -> None:
+        super().__init__()
+        head_dim = embed_dim // num_heads
+        width = head_dim * num_heads
+        self.num_heads = num_heads
+        self.scale = qk_scale or head_dim**-0.5
+        self.table_grid = table_grid
+        self.qkv = nn.Linear(embed_dim, width * 3, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(width)) if qkv_bias else None
+        self.v_bias = nn.Parameter(torch.zeros(width)) if qkv_bias else None
+        self.relative_position_bias_table = None
+        if table_grid is not None:
+            table = torch.zeros(table_length(table_grid), num_heads)
+            self.relative_position_bias_table = nn.Parameter(table)
+        self.attn_drop = attn_drop
+        self.proj = nn.Linear(width, embed_dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def position_bias(self, grid: GridSize, index: Tensor) -> Tensor | None:
+        """The bias `(1, M, N, N)` of a window of `grid` patches, or None where there is none."""
+        table = self.relative_position_bias_table
+        if table is None or self.table_grid is None:
+            return None
+        rows = table_for_window(table, self.table_grid, grid)
+        return rows.t()[:, index].unsqueeze(0)
+
+    def forward(self, x: Tensor, grid: GridSize, index: Tensor) -> Tensor:
+        """Attends among all tokens of a window.
+
+        Args:
+            x: `(B, N, C)`, the class token first.
+            grid: `(height, width)` of the window in patches.
+            index: `relative_position_index(grid)`.
+
+        Returns:
+            `(B, N, C)`.
+        """
+        batch, tokens, _ = x.shape
+        bias = None
+        if self.q_bias is not None and self.v_bias is not None:
+            bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
+        qkv = F.linear(x, self.qkv.weight, bias).view(batch, tokens, 3, self.num_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        position_bias = self.position_bias(grid, index)
+        x = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=None if position_bias is None else position_bias.to(q.dtype),
+            dropout_p=self.attn_drop if self.training else 0.0,
+            scale=self.scale,
+        )
+        x = x.transpose(1, 2).reshape(batch, tokens, -1)
+        x = self.proj_drop(self.proj(x))
+        return x
+
+
+class Mlp(nn.Module):
+    """Two linear layers with GELU between them."""
+
+    def __init__(self, *, embed_dim: int, hidden_dim: int, drop: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, embed_dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(B, N, C)` to the same shape."""
+        x = self.drop(self.fc2(F.gelu(self.fc1(x))))
+        return x
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block with layer scale."""
+
+    def __init__(
+        self,
+        *,
+        attention: Attention,
+        mlp: Mlp,
+        embed_dim: int,
+        init_values: float,
+        drop_path: float,
+        with_cp: bool,
+    ) -> None:
+        super().__init__()
+        self.norm1 = layer_norm(embed_dim)
+        self.attn = attention
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = layer_norm(embed_dim)
+        self.mlp = mlp
+        self.gamma_1 = nn.Parameter(torch.full((embed_dim,), init_values))
+        self.gamma_2 = nn.Parameter(torch.full((embed_dim,), init_values))
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor, grid: GridSize, index: Tensor) -> Tensor:
+        """Maps `(B, N, C)` to the same shape; arguments as `Attention.forward`."""
+        if self.with_cp and x.requires_grad:
+            x = checkpoint(self._forward, x, grid, index, use_reentrant=False)
+            return x
+        return self._forward(x, grid, index)
+
+    def _forward(self, x: Tensor, grid: GridSize, index: Tensor) -> Tensor:
+        x = x + self.drop_path(self.gamma_1 * self.attn(self.norm1(x), grid, index))
+        x = x + self.drop_path(self.gamma_2 * self.mlp(self.norm2(x)))
+        return x
+
+
+class SharedPositionBias(nn.Module):
+    """The table that BEiT shares among its blocks; ViT-Adapter's blocks never read it.
+
+    It is held so that a checkpoint that has one loads and saves whole.
+    """
+
+    def __init__(self, *, table_grid: GridSize, num_heads: int) -> None:
+        super().__init__()
+        table = torch.zeros(table_length(table_grid), num_heads)
+        self.relative_position_bias_table = nn.Parameter(table)

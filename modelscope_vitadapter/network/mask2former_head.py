@@ -1,0 +1,141 @@
+"""Mask2Former's masked-attention decoder (arXiv 2112.01527, section 3.2)."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from modelscope_vitadapter.network.pixel_decoder import MSDeformAttnPixelDecoder
+from modelscope_vitadapter.network.positional_encoding import PositionalEncoding
+from modelscope_vitadapter.network.precision import full_precision
+from modelscope_vitadapter.network.transformer_layer import (
+    Attend,
+    TransformerLayer,
+    attention_mask,
+)
+
+
+class TransformerDecoder(nn.Module):
+    """Holds the decoder's layers and the norm that precedes each prediction."""
+
+    def __init__(self, *, layers: Sequence[TransformerLayer], post_norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.post_norm = post_norm
+
+
+class Mask2FormerHead(nn.Module):
+    """Predicts a class and a mask for each of Q learned queries."""
+
+    def __init__(
+        self,
+        *,
+        pixel_decoder: MSDeformAttnPixelDecoder,
+        transformer_decoder: TransformerDecoder,
+        positional_encoding: PositionalEncoding,
+        decoder_input_projs: Sequence[nn.Conv2d | nn.Identity],
+        num_classes: int,
+        num_queries: int,
+        feat_channels: int,
+        out_channels: int,
+    ) -> None:
+        super().__init__()
+        self.pixel_decoder = pixel_decoder
+        self.transformer_decoder = transformer_decoder
+        self.decoder_positional_encoding = positional_encoding
+        self.decoder_input_projs = nn.ModuleList(decoder_input_projs)
+        self.query_embed = nn.Embedding(num_queries, feat_channels)
+        self.query_feat = nn.Embedding(num_queries, feat_channels)
+        self.level_embed = nn.Embedding(len(decoder_input_projs), feat_channels)
+        self.cls_embed = nn.Linear(feat_channels, num_classes + 1)
+        self.mask_embed = nn.Sequential(
+            nn.Linear(feat_channels, feat_channels),
+            nn.ReLU(),
+            nn.Linear(feat_channels, feat_channels),
+            nn.ReLU(),
+            nn.Linear(feat_channels, out_channels),
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The last layer's prediction.
+
+        Args:
+            features: the backbone's maps `(B, C, H / s, W / s)`, strides s = 4, 8, 16, 32.
+
+        Returns:
+            Class logits `(B, Q, K + 1)`, "no object" last, and mask logits `(B, Q, H / 4, W / 4)`.
+        """
+        *_, prediction = self.predictions(features)
+        return prediction
+
+    def predictions(self, features: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Class and mask logits before the first layer and after each (deep supervision)."""
+        mask_features, maps = self.pixel_decoder(features)
+        memories, positions = self._memories(maps)
+        sizes = [(int(m.shape[-2]), int(m.shape[-1])) for m in maps][: len(memories)]
+        query = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)
+        prediction = self._predict(query, mask_features)
+        yield prediction
+        for i, layer in enumerate(self.transformer_decoder.layers):
+            level = i % len(memories)
+            mask = attention_mask(prediction[1], sizes[level])
+            attends = self._attends(layer, memories[level], positions[level], mask)
+            query = layer(query, attends)
+            prediction = self._predict(query, mask_features)
+            yield prediction
+
+    def _memories(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Tokens `(B, N, C)` of each level and their positional encodings `(1, N, C)`."""
+        memories, positions = [], []
+        for level, projection in enumerate(self.decoder_input_projs):
+            tokens = projection(maps[level]).flatten(2).transpose(1, 2)
+            memories.append(tokens + self.level_embed.weight[level])
+            height, width = maps[level].shape[-2:]
+            positions.append(self.decoder_positional_encoding(height, width, maps[level].device))
+        return memories, positions
+
+    def _attends(
+        self, layer: nn.Module, memory: Tensor, position: Tensor, mask: Tensor
+    ) -> list[Attend]:
+        """What a layer's cross- and self-attention do with the current query."""
+        cross, own = layer.get_submodule("attentions").children()
+        return [
+            partial(self._cross_attend, cross, memory, memory + position, mask),
+            partial(self._self_attend, own),
+        ]
+
+    def _cross_attend(
+        self, attention: nn.Module, memory: Tensor, key: Tensor, mask: Tensor, query: Tensor
+    ) -> Tensor:
+        attended: Tensor = attention(query + self.query_embed.weight, key, memory, mask)
+        return attended
+
+    def _self_attend(self, attention: nn.Module, query: Tensor) -> Tensor:
+        located = query + self.query_embed.weight
+        attended: Tensor = attention(located, located, query, None)
+        return attended
+
+    def _predict(self, query: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits `(B, Q, K + 1)` and mask logits `(B, Q, h, w)` of the current queries."""
+        normed = self.transformer_decoder.post_norm(query)
+        with full_precision(query):
+            exact = normed.float()
+            class_logits = self.cls_embed(exact)
+            mask_embedding = self.mask_embed(exact)
+            mask_logits = torch.einsum("bqc,bchw->bqhw", mask_embedding, mask_features.float())
+        return class_logits, mask_logits
+
+
+def semantic_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
+    """Per-pixel class scores from per-query classes and masks (MaskFormer, arXiv 2107.06278, 3.4).
+
+    Args:
+        class_logits: `(B, Q, K + 1)`, "no object" last.
+        mask_logits: `(B, Q, h, w)`.
+
+    Returns:
+        `(B, K, h, w)`, at least 0; not normalised over classes.
+    """
+    classes = class_logits.softmax(dim=-1)[..., :-1]
+    return torch.einsum("bqc,bqhw->bchw", classes, mask_logits.sigmoid())

@@ -1,0 +1,15 @@
+"""Keeps numerically delicate steps in float32 while the rest runs in autocast."""
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[None]:
+    """A context without autocast on the device of `x`.
+
+    Sampling coordinates and mask embeddings lose whole pixels in bfloat16; they are computed in
+    float32 whatever the surrounding autocast says.
+    """
+    return torch.autocast(x.device.type, enabled=False)
