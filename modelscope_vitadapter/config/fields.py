@@ -1,0 +1,147 @@
+"""Takes values out of a configuration's dictionary, checked, so that none is overlooked."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, overload
+
+from modelscope_vitadapter.config.unreadable import unreadable_error
+from modelscope_vitadapter.errors import ConfigError
+
+T = TypeVar("T")
+
+REQUIRED: Any = object()
+"""Default of a field that must be present."""
+
+
+class Fields:
+    """The entries of one dictionary of a configuration, each to be taken once.
+
+    Args:
+        values: the dictionary.
+        path: where it stands, for error messages, e.g. `model.backbone`.
+    """
+
+    def __init__(self, values: object, path: str) -> None:
+        self.path = path
+        self._raise_unreadable(values)
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{path} is {values!r}: expected dict(...)")
+        self._left: dict[str, object] = {str(key): value for key, value in values.items()}
+
+    @staticmethod
+    def _raise_unreadable(value: object) -> None:
+        error = unreadable_error(value)
+        if error is not None:
+            raise error
+
+    def refuse(self, key: str, value: object, expected: str) -> ConfigError:
+        """An error that names the setting, its value and what was expected."""
+        return ConfigError(
+            f"{self.path}.{key} = {value!r} can't be honoured: expected {expected}. Change it in "
+            "mmcv_config.py, or use a checkpoint that was trained without it."
+        )
+
+    def has(self, key: str) -> bool:
+        """Whether the entry is there and not taken yet."""
+        return key in self._left
+
+    def take(self, key: str, default: object = REQUIRED) -> Any:
+        """The entry's value as it is; `default` where it is missing."""
+        if key not in self._left:
+            if default is REQUIRED:
+                raise ConfigError(f"{self.path}.{key} is missing in mmcv_config.py")
+            return default
+        value = self._left.pop(key)
+        self._raise_unreadable(value)
+        return value
+
+    def skip(self, *keys: str) -> None:
+        """Passes over entries that no answer depends on (training), whatever they hold."""
+        for key in keys:
+            self._left.pop(key, None)
+
+    def skip_matching(self, prefix: str) -> None:
+        """Passes over entries whose name begins with `prefix`."""
+        self.skip(*[key for key in self._left if key.startswith(prefix)])
+
+    def child(self, key: str) -> "Fields":
+        """The entry as a dictionary of its own."""
+        return Fields(self.take(key), f"{self.path}.{key}")
+
+    def boolean(self, key: str, default: object = REQUIRED) -> bool:
+        """True or False."""
+        value = self.take(key, default)
+        if not isinstance(value, bool):
+            raise self.refuse(key, value, "True or False")
+        return value
+
+    def integer(
+        self, key: str, default: object = REQUIRED, *, low: int = 1, high: int = 2**20
+    ) -> int:
+        """A whole number in `low ... high`."""
+        value = self.take(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.refuse(key, value, f"a whole number from {low} to {high}")
+        return value
+
+    def number(
+        self, key: str, default: object = REQUIRED, *, low: float = 0.0, high: float = 1e12
+    ) -> float:
+        """A number in `low ... high`."""
+        value = self.take(key, default)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not low <= value <= high
+        ):
+            raise self.refuse(key, value, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    def probability(self, key: str, default: object = REQUIRED) -> float:
+        """A number in [0, 1]."""
+        return self.number(key, default, low=0.0, high=1.0)
+
+    def size(self, key: str, default: object = REQUIRED) -> tuple[int, int]:
+        """`(height, width)` from a pair or a single number, each 1 to 65536."""
+        value = self.take(key, default)
+        pair = (
+            list(value)
+            if isinstance(value, Sequence) and not isinstance(value, str)
+            else [value] * 2
+        )
+        if len(pair) != 2 or not all(
+            isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= 65536
+            for side in pair
+        ):
+            raise self.refuse(key, value, "a whole number or (height, width), each 1 to 65536")
+        return pair[0], pair[1]
+
+    @overload
+    def kind(self, *allowed: str) -> str: ...
+    @overload
+    def kind(self, *allowed: str, default: str) -> str: ...
+    def kind(self, *allowed: str, default: Any = REQUIRED) -> str:
+        """The `type` entry, one of `allowed`."""
+        value = self.take("type", default)
+        if value not in allowed:
+            raise self.refuse("type", value, " or ".join(allowed))
+        return str(value)
+
+    def only(self, key: str, value: T, *, default: T) -> None:
+        """Takes an entry that must equal `value` (or be missing, when `default` equals it)."""
+        found = self.take(key, default)
+        if found != value or isinstance(found, bool) != isinstance(value, bool):
+            raise self.refuse(key, found, repr(value))
+
+    def finish(self) -> None:
+        """Refuses what was not taken, by name.
+
+        Raises:
+            ConfigError: if an entry is left.
+        """
+        for key, value in self._left.items():
+            self._raise_unreadable(value)
+            raise ConfigError(
+                f"{self.path}.{key} = {str(value)[:120]} is a setting that this package does not "
+                "know, so it can't be honoured: remove it from mmcv_config.py if the model was "
+                "trained without it"
+            )

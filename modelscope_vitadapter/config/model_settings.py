@@ -1,0 +1,132 @@
+"""Reads a whole configuration into the settings that the network is built from."""
+
+from collections.abc import Mapping, Sequence
+
+from modelscope_vitadapter.config.backbone_settings import parse_backbone
+from modelscope_vitadapter.config.fields import Fields
+from modelscope_vitadapter.config.head_settings import parse_head
+from modelscope_vitadapter.config.settings import ModelSettings, WindowSettings
+from modelscope_vitadapter.config.unreadable import unreadable_error
+from modelscope_vitadapter.errors import ConfigError
+
+
+def parse_model(config: Mapping[str, object]) -> ModelSettings:
+    """Reads `model` and `test_cfg` of a configuration.
+
+    Args:
+        config: what `read_config` gives.
+
+    Raises:
+        ConfigError: for what is missing or can't be honoured, by name.
+    """
+    if "model" not in config:
+        raise ConfigError("mmcv_config.py defines no `model`: it is no segmentation model's")
+    fields = Fields(config["model"], "model")
+    fields.kind("EncoderDecoderMask2Former")
+    fields.skip("pretrained", "train_cfg", "init_cfg", "auxiliary_head")
+    fields.only("neck", None, default=None)
+    backbone = parse_backbone(fields.child("backbone"))
+    head = parse_head(fields.child("decode_head"), backbone.embed_dim)
+    test_cfg = fields.take("test_cfg", None)
+    path = "model.test_cfg"
+    if test_cfg is None:
+        test_cfg, path = config.get("test_cfg"), "test_cfg"
+    elif config.get("test_cfg") is not None:
+        raise ConfigError("mmcv_config.py has a test_cfg both in `model` and outside: keep one")
+    if test_cfg is None:
+        raise ConfigError(
+            "mmcv_config.py has no model.test_cfg: expected dict(mode='slide', crop_size=..., "
+            "stride=...) or dict(mode='whole')"
+        )
+    windows = _windows(Fields(test_cfg, path))
+    fields.finish()
+    return ModelSettings(backbone=backbone, head=head, windows=windows)
+
+
+PANOPTIC_KEYS = (
+    "panoptic_on",
+    "semantic_on",
+    "instance_on",
+    "max_per_image",
+    "iou_thr",
+    "filter_low_score",
+)
+"""Test settings of panoptic and instance results, which the authors' base files carry along."""
+
+
+def _windows(fields: Fields) -> WindowSettings:
+    fields.skip(*PANOPTIC_KEYS)
+    mode = fields.take("mode")
+    if mode == "whole":
+        fields.skip("crop_size", "stride")
+        fields.finish()
+        return WindowSettings("whole")
+    if mode != "slide":
+        raise fields.refuse("mode", mode, "'slide' or 'whole'")
+    settings = WindowSettings("slide", fields.size("crop_size"), fields.size("stride"))
+    fields.finish()
+    return settings
+
+
+def parse_classes(config: Mapping[str, object], num_classes: int) -> tuple[str, ...]:
+    """The class names, one for each class that the head predicts.
+
+    Raises:
+        ConfigError: if `CLASSES` is missing, holds no names or too few.
+    """
+    names = _sequence(config, "CLASSES")
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError("CLASSES in mmcv_config.py: expected a list of names (str)")
+    if len(names) < num_classes:
+        raise ConfigError(
+            f"CLASSES in mmcv_config.py has {len(names)} names, the decode_head predicts "
+            f"{num_classes} classes: expected a name for each"
+        )
+    return tuple(str(name) for name in names)
+
+
+def _sequence(config: Mapping[str, object], key: str) -> Sequence[object]:
+    value = config.get(key)
+    error = unreadable_error(value)
+    if error is not None:
+        raise error
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ConfigError(f"{key} in mmcv_config.py is {value!r}: expected a list")
+    return value
+
+
+def parse_palette(config: Mapping[str, object]) -> list[list[int]]:
+    """The class colours `[R, G, B]`, 0 to 255, as plain lists.
+
+    Raises:
+        ConfigError: if `PALETTE` is missing or holds no colours.
+    """
+    colours = _sequence(config, "PALETTE")
+    palette = [list(colour) if isinstance(colour, Sequence) else [] for colour in colours]
+    if not all(
+        len(colour) == 3 and all(isinstance(part, int) and 0 <= part <= 255 for part in colour)
+        for colour in palette
+    ):
+        raise ConfigError(
+            "PALETTE in mmcv_config.py: expected a list of [red, green, blue], each 0 to 255"
+        )
+    return palette
+
+
+def find_input_transform(config: Mapping[str, object]) -> Sequence[object]:
+    """The steps of `data.test.pipeline`, which the model was tested with.
+
+    Raises:
+        ConfigError: if they are missing or unreadable.
+    """
+    value: object = config
+    for key in ("data", "test", "pipeline"):
+        value = value.get(key) if isinstance(value, Mapping) else None
+        error = unreadable_error(value)
+        if error is not None:
+            raise error
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise ConfigError(
+            "mmcv_config.py has no data.test.pipeline: expected the list of test transforms"
+        )
+    return value
