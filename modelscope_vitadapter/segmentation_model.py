@@ -1,0 +1,221 @@
+"""The model that ModelScope builds for `vitadapter-semantic-segmentation`."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from modelscope.models.base import TorchModel
+from modelscope.outputs import OutputKeys
+from modelscope.utils.checkpoint import save_checkpoint, save_configuration
+from modelscope.utils.config import Config
+from modelscope.utils.constant import ModelFile
+
+from modelscope_vitadapter._hooks.entries import MODEL, MODEL_TYPE, PIPELINE_TYPE, TASK
+from modelscope_vitadapter._hooks.registries import register
+from modelscope_vitadapter.build import build_network
+from modelscope_vitadapter.checkpoint.load import load_into
+from modelscope_vitadapter.checkpoint.locate import find_checkpoint
+from modelscope_vitadapter.config.model_settings import parse_classes, parse_model, parse_palette
+from modelscope_vitadapter.config.reader import read_config
+from modelscope_vitadapter.devices import builtin_device_name
+from modelscope_vitadapter.inference.bands import Decision
+from modelscope_vitadapter.inference.predictor import Picture, predict
+from modelscope_vitadapter.inference.results import SCORE, class_masks, compact, present_classes
+from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.options import (
+    parse_adapter_form,
+    parse_count,
+    parse_mask_dtype,
+    parse_output,
+    parse_torch_dtype,
+)
+
+CONFIG_FILE = "mmcv_config.py"
+logger = get_logger()
+
+
+@register(MODEL)
+class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # ModelScope is untyped
+    """ViT-Adapter with a Mask2Former head, from a model directory in the hub's layout.
+
+    Attributes:
+        model: the network; maps windows `(B, 3, H, W)` to class scores `(B, K, H, W)`.
+        cfg: what was read of `mmcv_config.py`, with attribute access.
+        CLASSES: names of the classes by id.
+        PALETTE: `[R, G, B]` of each class, 0 to 255.
+        num_classes: number of classes.
+
+    Args:
+        model_dir: directory with `mmcv_config.py` and a checkpoint.
+        torch_dtype: `float32` (default), `bfloat16` or `float16`: what is computed in; weights stay
+            float32.
+        adapter_form: `builtin` (default) or `authors`, see `config.settings.AdapterForm`.
+        window_batch_size: windows that go through the network together.
+        **kwargs: what ModelScope passes on; `trust_remote_code` allows `mmcv_config.py` to be
+            executed where it can't be read as data.
+
+    Raises:
+        ConfigError: the configuration is missing, unreadable or can't be honoured.
+        CheckpointError: the checkpoint is missing, unreadable or doesn't fit.
+        ValueError: an option has a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        model_dir: str | os.PathLike[str],
+        *,
+        torch_dtype: str | torch.dtype | None = None,
+        adapter_form: str | None = None,
+        window_batch_size: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        if "device" in kwargs:
+            kwargs["device"] = builtin_device_name(kwargs["device"])
+        super().__init__(os.fspath(model_dir), **kwargs)
+        self.torch_dtype = parse_torch_dtype(torch_dtype)
+        self.window_batch_size = parse_count("window_batch_size", window_batch_size)
+        directory = Path(model_dir)
+        self.cfg = read_config(directory / CONFIG_FILE, trust_remote_code=self.trust_remote_code)
+        settings = parse_model(self.cfg)
+        self.windows = settings.windows
+        self.CLASSES = list(parse_classes(self.cfg, settings.head.num_classes))
+        self.PALETTE = parse_palette(self.cfg)
+        self.num_classes = len(self.CLASSES)
+        with torch.device("meta"):
+            self.model = build_network(settings, adapter_form=parse_adapter_form(adapter_form))
+        load_into(self.model, find_checkpoint(directory))
+        self.model.eval()
+
+    def forward(self, inputs: Mapping[str, Any], *, confidence: bool = False) -> list[Decision]:
+        """Decides the class of every pixel of one or more preprocessed pictures.
+
+        Args:
+            inputs: what the preprocessor gives for one picture, or `{'pictures': [...]}` with
+                several of them. Tensors are moved to the model's device.
+            confidence: whether each pixel's probability is wanted too.
+
+        Returns:
+            A `Decision` per picture, on the model's device.
+        """
+        samples = inputs.get("pictures", [inputs])
+        device = next(self.model.parameters()).device
+        pictures = [
+            Picture(
+                inputs=[image.to(device) for image in sample["img"]],
+                flips=[meta["flip_direction"] for meta in sample["img_metas"]],
+                size=sample["img_metas"][0]["ori_shape"],
+            )
+            for sample in samples
+        ]
+        with torch.inference_mode():
+            return list(
+                predict(
+                    self.model,
+                    pictures,
+                    self.windows,
+                    align_corners=self.model.align_corners,
+                    window_batch_size=self.window_batch_size,
+                    confidence=confidence,
+                    dtype=self.torch_dtype,
+                )
+            )
+
+    def inference(self, data: Mapping[str, Any]) -> list[np.ndarray]:
+        """Class maps `(H, W)` int64 of preprocessed pictures; arguments as `forward`."""
+        return [decision.class_map.cpu().numpy() for decision in self.forward(data)]
+
+    def postprocess(
+        self,
+        inputs: Any,
+        *,
+        mask_dtype: Any = np.int64,
+        output: str = "masks",
+    ) -> dict[str, Any]:
+        """Turns the first decision (or class map) into ModelScope's result.
+
+        Args:
+            inputs: what `forward` or `inference` gives.
+            mask_dtype: numpy type of the masks.
+            output: `masks`, or `class_map` for one array in their place.
+
+        Returns:
+            `masks` (a list of `(H, W)` arrays of 0 and 1, one per class present, in descending
+            class id), `labels` and `scores` (0.999 each). With `output='class_map'`, `class_map`
+            `(H, W)` uint8 (int32 beyond 256 classes) and `class_ids` in place of `masks`. Where
+            confidence was asked for, `confidence` `(H, W)` float16 in [0, 1].
+        """
+        output, dtype = parse_output(output), parse_mask_dtype(mask_dtype)
+        first = inputs[0]
+        confidence = first.confidence if isinstance(first, Decision) else None
+        class_map = first.class_map.cpu().numpy() if isinstance(first, Decision) else first
+        ids = present_classes(class_map, self.num_classes)
+        results: dict[str, Any] = {}
+        if output == "masks":
+            results[OutputKeys.MASKS] = class_masks(class_map, ids, dtype)
+        else:
+            results["class_map"] = compact(class_map, self.num_classes)
+            results["class_ids"] = ids
+        results[OutputKeys.LABELS] = [self.CLASSES[i] for i in ids]
+        results[OutputKeys.SCORES] = [SCORE for _ in ids]
+        if confidence is not None:
+            results["confidence"] = confidence.cpu().numpy()
+        return results
+
+    def compile(self, **kwargs: Any) -> "VitAdapterSemanticSegmentation":
+        """Compiles the network in place with `torch.compile`; names of weights stay.
+
+        Args:
+            **kwargs: `backend`, `mode` and other arguments of `torch.compile`.
+        """
+        self.model.compile(**kwargs)
+        return self
+
+    def save_pretrained(
+        self,
+        target_folder: str | os.PathLike[str],
+        save_checkpoint_names: str | list[str] | None = None,
+        save_function: Callable[..., None] = save_checkpoint,
+        config: Mapping[str, Any] | None = None,
+        save_config_function: Callable[..., None] = save_configuration,
+        **kwargs: Any,
+    ) -> None:
+        """Writes a model directory in the hub's layout.
+
+        Args:
+            target_folder: made where it does not exist.
+            save_checkpoint_names: name of the checkpoint: `model.safetensors` (default), or
+                `pytorch_model.pt`, which the built-in model reads too.
+            save_function: another function than ModelScope's writes the checkpoint in our place,
+                called as `save_function(model, path, **kwargs)`; ModelScope's checkpoint hook
+                passes one that does nothing.
+            config: content of `configuration.json`; that of the model's own directory by default.
+            save_config_function: writes it, called as `save_config_function(folder, config)`.
+            **kwargs: for `save_function`.
+        """
+        from modelscope_vitadapter.saving import save_model
+
+        save_model(
+            self,
+            Path(target_folder),
+            names=save_checkpoint_names,
+            save_function=None if save_function is save_checkpoint else save_function,
+            function_options=kwargs,
+        )
+        config = self._configuration() if config is None else config
+        save_config_function(os.fspath(target_folder), config)
+
+    def _configuration(self) -> dict[str, Any]:
+        """The content of `configuration.json` of the model's own directory."""
+        path = Path(self.model_dir) / ModelFile.CONFIGURATION
+        if path.is_file():
+            content: dict[str, Any] = Config.from_file(str(path)).to_dict()
+            return content
+        return {
+            "framework": "pytorch",
+            "task": TASK,
+            "model": {"type": MODEL_TYPE},
+            "pipeline": {"type": PIPELINE_TYPE},
+        }

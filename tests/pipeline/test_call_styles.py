@@ -1,0 +1,143 @@
+"""All ways to build and call the pipeline that ModelScope's users know."""
+
+import numpy as np
+import pytest
+import torch
+from modelscope.models import Model
+from modelscope.pipelines import pipeline
+from modelscope.preprocessors import Preprocessor
+from modelscope.utils.constant import Tasks
+
+from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
+from modelscope_vitadapter.segmentation_pipeline import VitAdapterSegmentationPipeline
+from modelscope_vitadapter.segmentation_preprocessor import VitAdapterSegmentationPreprocessor
+from tests.pipeline.cases import case_input, class_map_of, expected
+
+IMAGE = case_input("base", "flower")
+
+
+def check(result):
+    classes = [f"thing-{i}" for i in range(8)] + [f"stuff-{i}" for i in range(9)]
+    assert np.array_equal(class_map_of(result, classes), expected("base")["flower/classmap"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"device": "cpu"},
+        {"device": "gpu"},
+        {"device": "cuda:0"},
+        {"batch_size": 4},
+        {"foo": 1},
+        {"torch_dtype": "float32"},
+        {"torch_dtype": torch.float32},
+        {"window_batch_size": 3},
+        {"trust_remote_code": True},
+        {"compile": True, "compile_options": {"backend": "eager"}},
+        {"model_revision": "v1.0.0"},
+    ],
+    ids=str,
+)
+def test_options(base_dir, options):
+    segmentor = pipeline(Tasks.image_segmentation, model=base_dir, **options)
+    assert type(segmentor) is VitAdapterSegmentationPipeline
+    check(segmentor(IMAGE))
+
+
+def test_list_with_one_directory(base_dir):
+    check(pipeline(Tasks.image_segmentation, model=[base_dir])(IMAGE))
+
+
+def test_model_object(base_dir):
+    model = Model.from_pretrained(base_dir)
+    assert type(model) is VitAdapterSemanticSegmentation
+    check(pipeline(Tasks.image_segmentation, model=model, device="cpu")(IMAGE))
+
+
+def test_own_preprocessor(base_dir):
+    preprocessor = Preprocessor.from_pretrained(base_dir)
+    assert type(preprocessor) is VitAdapterSegmentationPreprocessor
+    check(pipeline(Tasks.image_segmentation, model=base_dir, preprocessor=preprocessor)(IMAGE))
+
+
+def test_other_torch_device(base_dir):
+    segmentor = pipeline(Tasks.image_segmentation, model=base_dir, device="meta")
+    assert segmentor.device == torch.device("meta")
+
+
+def test_unknown_device(base_dir):
+    with pytest.raises(ValueError, match="device='toaster'"):
+        pipeline(Tasks.image_segmentation, model=base_dir, device="toaster")
+
+
+def test_list_of_inputs(segmentor):
+    images = [case_input("base", name) for name in ("flower", "wide", "tall")]
+    alone = [segmentor(image) for image in images]
+    for together in (segmentor(images), segmentor(images, batch_size=2)):
+        assert len(together) == 3
+        for one, other in zip(alone, together, strict=True):
+            assert one["labels"] == other["labels"]
+            assert all(map(np.array_equal, one["masks"], other["masks"]))
+
+
+def test_windows_in_batches(base_dir, segmentor):
+    batched = pipeline(Tasks.image_segmentation, model=base_dir, window_batch_size=4)
+    image = case_input("base", "wide")
+    assert all(map(np.array_equal, segmentor(image)["masks"], batched(image)["masks"]))
+
+
+def test_generator_and_tuple(segmentor):
+    results = segmentor(image for image in (IMAGE, IMAGE))
+    assert not isinstance(results, list)
+    for result in results:
+        check(result)
+    assert len(list(segmentor((IMAGE,)))) == 1
+
+
+def test_empty_list(segmentor):
+    assert segmentor([]) == []
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", torch.bfloat16])
+def test_reduced_precision(base_dir, dtype):
+    segmentor = pipeline(Tasks.image_segmentation, model=base_dir, torch_dtype=dtype)
+    result = segmentor(IMAGE, output="class_map")
+    share = (result["class_map"] == expected("base")["flower/classmap"]).mean()
+    assert share > 0.9
+    assert next(segmentor.model.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"torch_dtype": "int8"}, "torch_dtype='int8'"),
+        ({"adapter_form": "mine"}, "adapter_form='mine'"),
+        ({"window_batch_size": 0}, "window_batch_size=0"),
+        ({"batch_size": -1}, "batch_size=-1"),
+    ],
+)
+def test_refused_options(base_dir, options, message):
+    with pytest.raises(ValueError, match=message):
+        pipeline(Tasks.image_segmentation, model=base_dir, **options)
+
+
+def test_authors_form_differs(base_dir, segmentor):
+    authors = pipeline(Tasks.image_segmentation, model=base_dir, adapter_form="authors")
+    ours, theirs = (p(IMAGE, output="class_map")["class_map"] for p in (segmentor, authors))
+    assert (ours != theirs).any()
+
+
+def test_compiled_names_stay(base_dir):
+    options = {"compile": True, "compile_options": {"backend": "eager"}}
+    compiled = pipeline(Tasks.image_segmentation, model=base_dir, **options)
+    names = set(compiled.model.state_dict())
+    check(compiled(IMAGE))
+    assert set(compiled.model.state_dict()) == names
+    assert "model.backbone.cls_token" in names
+
+
+def test_changes_of_the_configuration_take_effect(base_dir):
+    segmentor = pipeline(Tasks.image_segmentation, model=base_dir)
+    segmentor.model.cfg.data.test.pipeline[1].img_scale = (512, 128)
+    assert segmentor.preprocess(IMAGE)["img"][0].shape[1] == 128

@@ -1,0 +1,125 @@
+"""The model object: what it shows, how it is saved and loaded again."""
+
+import copy
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from modelscope.models import Model
+from modelscope.pipelines import pipeline
+from modelscope.trainers.hooks.checkpoint.checkpoint_processor import CheckpointProcessor
+from modelscope.utils.config import Config
+
+from modelscope_vitadapter.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    ConfigError,
+    ConfigNotFoundError,
+)
+from tests.pipeline.cases import GOLDEN, case_input
+
+IMAGE = case_input("base", "flower")
+
+
+@pytest.fixture
+def model(base_dir):
+    return Model.from_pretrained(base_dir)
+
+
+def class_map(model_or_dir):
+    segmentor = pipeline("image-segmentation", model=model_or_dir, device="cpu")
+    return segmentor(IMAGE, output="class_map")["class_map"]
+
+
+def test_attributes(model):
+    assert model.num_classes == 17
+    assert model.CLASSES[:2] == ["thing-0", "thing-1"]
+    assert model.PALETTE[0] == [175, 196, 25]
+    assert model.cfg.model.backbone.embed_dim == 48
+    assert model.cfg["CLASSES"] == model.CLASSES
+    assert model.cfg.data.test.pipeline[0].type == "LoadImageFromFile"
+    assert not model.model.training
+
+
+def test_inference_and_postprocess_as_in_the_built_in_model(model, segmentor):
+    class_maps = model.inference(segmentor.preprocess(IMAGE))
+    assert class_maps[0].dtype == np.int64
+    result = model.postprocess(class_maps)
+    assert all(map(np.array_equal, result["masks"], segmentor(IMAGE)["masks"]))
+
+
+@pytest.mark.parametrize("name", [None, "pytorch_model.pt", "pytorch_model.bin"])
+def test_save_and_load(model, base_dir, tmp_path, name):
+    target = tmp_path / "saved model 模型"
+    model.save_pretrained(target, name)
+    assert (target / (name or "model.safetensors")).is_file()
+    saved = json.loads((target / "configuration.json").read_text(encoding="utf-8"))
+    assert saved["model"]["type"] == "vitadapter-semantic-segmentation"
+    assert np.array_equal(class_map(str(target)), class_map(base_dir))
+    weights = Model.from_pretrained(str(target)).state_dict()
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(weights[key], tensor)
+
+
+def test_save_refuses_names_that_are_not_found_again(model, tmp_path):
+    with pytest.raises(ValueError, match=r"weights\.pt"):
+        model.save_pretrained(tmp_path, "weights.pt")
+
+
+def test_checkpoint_hook_of_the_trainer(model, base_dir, tmp_path):
+    class Trainer:
+        cfg = Config.from_file(f"{base_dir}/configuration.json")
+        train_preprocessor = None
+        eval_preprocessor = None
+
+        def unwrap_module(self, module):
+            return module
+
+    trainer = Trainer()
+    trainer.model = model
+    output = tmp_path / "output"
+    output.mkdir()
+    processor = CheckpointProcessor()
+    processor.prepare_output(trainer, str(output))
+    assert (output / "mmcv_config.py").is_file()
+    assert not list(output.glob("*.bin"))
+    processor.save_model_state(model, str(tmp_path / "epoch_1.pth"))
+    processor.link(model, str(tmp_path / "epoch_1.pth"), str(output))
+    assert np.array_equal(class_map(str(output)), class_map(base_dir))
+
+
+def test_copies_answer_the_same(model, base_dir):
+    wanted = class_map(base_dir)
+    assert np.array_equal(class_map(copy.deepcopy(model)), wanted)
+    assert np.array_equal(class_map(pickle.loads(pickle.dumps(model))), wanted)
+
+
+def broken(tmp_path, **files):
+    directory = tmp_path / "broken"
+    shutil.copytree(GOLDEN / "base", directory)
+    for name in ("expected.npz", *(f.name for f in directory.glob("*.png"))):
+        (directory / name).unlink()
+    for name, content in files.items():
+        path = directory / name.replace("__", ".")
+        if content is None:
+            path.unlink()
+        else:
+            path.write_text(content, encoding="utf-8")
+    return str(directory)
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "message"),
+    [
+        ({"mmcv_config__py": None}, ConfigNotFoundError, "mmcv_config.py"),
+        ({"mmcv_config__py": "x = 1"}, ConfigError, "no `model`"),
+        ({"pytorch_model__pt": None}, CheckpointNotFoundError, "pytorch_model.pt"),
+        ({"pytorch_model__pt": "hello"}, CheckpointError, "pytorch_model.pt"),
+    ],
+)
+def test_broken_directories(tmp_path, files, error, message):
+    with pytest.raises(error, match=message):
+        pipeline("image-segmentation", model=broken(tmp_path, **files))

@@ -1,0 +1,92 @@
+"""What a call answers: call options, odd pictures, data sets."""
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from modelscope.msdatasets import MsDataset
+from modelscope.utils.constant import DownloadMode  # noqa: F401  # scripts import it beside MsDataset
+
+from modelscope_vitadapter.errors import ImageError
+from tests.pipeline.cases import GOLDEN, case_input, class_map_of, expected
+
+IMAGE = case_input("base", "china")
+
+
+@pytest.mark.parametrize("dtype", [bool, "uint8", np.float32, "int64"])
+def test_mask_dtype(segmentor, dtype):
+    result = segmentor(IMAGE, mask_dtype=dtype)
+    assert {mask.dtype for mask in result["masks"]} == {np.dtype(dtype)}
+    assert all(map(np.array_equal, result["masks"], segmentor(IMAGE)["masks"]))
+
+
+def test_class_map(segmentor):
+    result = segmentor(IMAGE, output="class_map")
+    assert sorted(result) == ["class_ids", "class_map", "labels", "scores"]
+    assert result["class_map"].dtype == np.uint8
+    assert np.array_equal(result["class_map"], expected("base")["china/classmap"])
+    assert result["class_ids"] == sorted(set(result["class_map"].ravel().tolist()), reverse=True)
+    assert result["labels"] == [segmentor.model.CLASSES[i] for i in result["class_ids"]]
+
+
+def test_confidence(segmentor):
+    result = segmentor(IMAGE, confidence=True)
+    assert result["confidence"].dtype == np.float16
+    assert result["confidence"].shape == IMAGE.shape[:2]
+    classes = segmentor.model.num_classes
+    assert 1 / classes <= result["confidence"].min() < result["confidence"].max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"mask_dtype": "U5"}, ValueError, "mask_dtype='U5'"),
+        ({"mask_dtype": "nonsense"}, ValueError, "mask_dtype='nonsense'"),
+        ({"output": "polygons"}, ValueError, "output='polygons'"),
+        ({"treshold": 1}, TypeError, "unknown call option 'treshold'"),
+    ],
+)
+def test_refused_call_options(segmentor, options, error, message):
+    with pytest.raises(error, match=message):
+        segmentor(IMAGE, **options)
+
+
+def test_server_options_are_passed_over(segmentor):
+    assert segmentor(IMAGE, score_thr=0.5)["labels"] == segmentor(IMAGE)["labels"]
+
+
+@pytest.mark.parametrize("size", [(300, 1500), (1500, 300), (800, 40), (40, 800), (1, 1), (1, 50)])
+def test_any_shape(segmentor, size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    result = segmentor(image)
+    assert sum(mask.sum() for mask in result["masks"]) == size[0] * size[1]
+    assert {mask.shape for mask in result["masks"]} == {size}
+
+
+def test_paths_bytes_and_dicts(segmentor):
+    path = GOLDEN / "base" / "china.png"
+    wanted = expected("base")["china/classmap"]
+    for given in (str(path), path, path.read_bytes(), {"InputImage:FILE": str(path)}):
+        result = segmentor(given)
+        assert np.array_equal(class_map_of(result, segmentor.model.CLASSES), wanted)
+
+
+def test_refusal_names_the_input(segmentor):
+    with pytest.raises(ImageError, match="None"):
+        segmentor(None)
+    with pytest.raises(FileNotFoundError, match=r"missing\.png"):
+        segmentor("missing.png")
+
+
+def test_msdataset(segmentor, tmp_path):
+    paths = [str(GOLDEN / "base" / f"{name}.png") for name in ("china", "flower")]
+    table = tmp_path / "pictures.csv"
+    table.write_text("\n".join(["InputImage:FILE", *paths]) + "\n", encoding="utf-8")
+    data = MsDataset.load(str(table))
+    targeted = MsDataset.load(str(table), target="InputImage:FILE")
+    hugging_face = Dataset.from_dict({"InputImage:FILE": paths})
+    single = segmentor(data[0]["InputImage:FILE"])
+    for inputs in (data, targeted, hugging_face):
+        results = list(segmentor(inputs))
+        assert len(results) == 2
+        assert results[0]["labels"] == single["labels"]
+        assert all(map(np.array_equal, results[0]["masks"], single["masks"]))
