@@ -1,7 +1,6 @@
 """ViT-Adapter around BEiT (arXiv 2205.08534): one window to four feature maps."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +10,6 @@ from modelscope_vitadapter.network.beit import Block, PatchEmbed, SharedPosition
 from modelscope_vitadapter.network.interaction import Geometry, InteractionBlock
 from modelscope_vitadapter.network.position_bias import GridSize, relative_position_index
 from modelscope_vitadapter.network.spatial_prior import SpatialPriorModule
-
-
-@lru_cache(maxsize=2)
-def _cached_index(grid: GridSize, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # an inference tensor could not serve a later training step
-        return relative_position_index(grid, device=device)
 
 
 def interpolate_position_embedding(embedding: Tensor, table: GridSize, grid: GridSize) -> Tensor:
@@ -79,7 +72,7 @@ class BEiTAdapter(nn.Module):
         geometry = Geometry.of_window(image.shape[-2], image.shape[-1], image.device)
         c1, c = self._pyramid(image)
         x, cls = self._tokens(image)
-        index = _cached_index(geometry.grid, image.device)
+        index = relative_position_index(geometry.grid, device=image.device)
         vit_maps = []
         for interaction, indexes in zip(self.interactions, self.interaction_indexes, strict=True):
             blocks = self.blocks[indexes[0] : indexes[-1] + 1]

@@ -1,0 +1,162 @@
+"""What the names in a checkpoint stand for.
+
+Everything here is pure: names in, names out. The rules are two tables: the prefixes that training
+wrappers put before every name, and the entries that training leaves behind and that no network
+for inference reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from modelscope_vitadapter.errors import CheckpointError
+
+Value = TypeVar("Value")
+
+WRAPPER_PREFIXES = ("module.", "model.", "_orig_mod.")
+"""Put before every name by DataParallel, by ModelScope's model classes and by `torch.compile`."""
+
+STATE_DICT_ENTRIES = ("state_dict", "model", "module")
+"""Top-level entries under which trainers store the state dict, the preferred one first."""
+
+LEFT_OVER_PATTERNS = (
+    r"(.+\.)?relative_position_index",  # computed from the window size
+    r"backbone\.rel_pos_bias\..+",  # shared bias, of a config that has none
+    r"decode_head\.conv_seg\..+",  # mmseg's own classifier, which Mask2Former replaces
+    r"auxiliary_head\..+",  # used in training only
+    r"decode_head\.(loss_|criterion).*",  # class weights of the loss
+    r"ema_.+",  # mmcv's moving average keeps a second copy of all weights beside the first
+)
+"""Full names (prefixes taken off) that are left unread unless the network has that name itself."""
+
+OPTIONAL_PATTERNS = (r"(.+\.)?num_batches_tracked",)
+"""Names of the network that old checkpoints lack; they start at zero."""
+
+_LEFT_OVER = re.compile("|".join(LEFT_OVER_PATTERNS))
+_OPTIONAL = re.compile("|".join(OPTIONAL_PATTERNS))
+_LISTED_AT_MOST = 20
+
+
+def hub_name(name: str) -> str:
+    """Take all wrapper prefixes off a name, in whatever order they were put on.
+
+    Args:
+        name: `module.model.backbone.cls_token`, `backbone.cls_token`, ...
+
+    Returns:
+        The name as the hub's checkpoint spells it: `backbone.cls_token`.
+    """
+    stripped = True
+    while stripped:
+        stripped = False
+        for prefix in WRAPPER_PREFIXES:
+            if name.startswith(prefix):
+                name = name[len(prefix) :]
+                stripped = True
+    return name
+
+
+def wrapped_name(name: str, prefix: str = "model.") -> str:
+    """Put a wrapper's prefix before a hub name; `hub_name` takes it off again."""
+    return prefix + name
+
+
+def hub_names(names: Iterable[str]) -> dict[str, str]:
+    """Map names without wrapper prefixes to the given names.
+
+    Args:
+        names: names of a state dict, with or without prefixes.
+
+    Returns:
+        `{hub name: given name}`, in the given order.
+
+    Raises:
+        CheckpointError: two names become the same.
+    """
+    result: dict[str, str] = {}
+    for name in names:
+        bare = hub_name(name)
+        if bare in result:
+            raise CheckpointError(
+                f"Two entries of the checkpoint, '{result[bare]}' and '{name}', both stand for "
+                f"'{bare}'; expected one. Save the weights of a single model."
+            )
+        result[bare] = name
+    return result
+
+
+def hub_state_dict(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Rename a wrapper's state dict (`model.backbone...`) to the hub's names (`backbone...`).
+
+    Args:
+        state: name to tensor; the tensors are passed on as they are.
+
+    Returns:
+        A new mapping in the same order.
+
+    Raises:
+        CheckpointError: two names become the same.
+    """
+    return {bare: state[name] for bare, name in hub_names(state).items()}
+
+
+def is_left_over(name: str) -> bool:
+    """Whether a hub name is an entry that training leaves behind."""
+    return _LEFT_OVER.fullmatch(name) is not None
+
+
+def is_optional(name: str) -> bool:
+    """Whether a network name may be absent from the checkpoint."""
+    return _OPTIONAL.fullmatch(name) is not None
+
+
+@dataclass(frozen=True)
+class KeyPlan:
+    """Which entries of a checkpoint go where.
+
+    Attributes:
+        used: network name to the name in the file.
+        ignored: names in the file that are known left-overs.
+        unexpected: other names in the file that the network has no place for.
+        missing: names of the network that the file lacks and that have no default.
+    """
+
+    used: Mapping[str, str]
+    ignored: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def plan_keys(file_names: Iterable[str], network_names: Iterable[str]) -> KeyPlan:
+    """Match the names in a file with the names of a network.
+
+    Args:
+        file_names: names of the state dict in the file, with or without wrapper prefixes.
+        network_names: names of the network's parameters and persistent buffers, hub spelling.
+
+    Returns:
+        The plan; every file name is in exactly one of `used`, `ignored` and `unexpected`.
+
+    Raises:
+        CheckpointError: two file names stand for the same entry.
+    """
+    by_hub_name = hub_names(file_names)
+    wanted = list(network_names)
+    used = {name: by_hub_name[name] for name in wanted if name in by_hub_name}
+    rest = [name for name in by_hub_name if name not in used]
+    return KeyPlan(
+        used=used,
+        ignored=tuple(by_hub_name[name] for name in rest if is_left_over(name)),
+        unexpected=tuple(by_hub_name[name] for name in rest if not is_left_over(name)),
+        missing=tuple(name for name in wanted if name not in used and not is_optional(name)),
+    )
+
+
+def shortened(items: Sequence[str], separator: str = ", ") -> str:
+    """Join items for a message, the first 20 of them followed by a count of the others."""
+    shown = separator.join(items[:_LISTED_AT_MOST])
+    more = len(items) - _LISTED_AT_MOST
+    return shown if more <= 0 else f"{shown}{separator}... and {more} more"

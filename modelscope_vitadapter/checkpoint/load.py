@@ -1,0 +1,168 @@
+"""Put the tensors of a checkpoint into a network."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from modelscope_vitadapter.checkpoint.formats import open_checkpoint
+from modelscope_vitadapter.checkpoint.keys import KeyPlan, plan_keys, shortened
+from modelscope_vitadapter.checkpoint.stored import StoredTensor, TensorSource
+from modelscope_vitadapter.errors import CheckpointError
+from modelscope_vitadapter.logs import get_logger
+
+logger = get_logger()
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the entries of a checkpoint.
+
+    Attributes:
+        path: the file.
+        used: number of its tensors that the network took.
+        ignored: names of known training left-overs, which were not read.
+        unexpected: names of other tensors that the network has no place for; not read either.
+    """
+
+    path: Path
+    used: int
+    ignored: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+@dataclass
+class _Slot:
+    """A parameter or buffer of a network and all places that share it."""
+
+    tensor: torch.Tensor
+    places: list[tuple[str, torch.nn.Module, str]]
+
+    def put(self, value: torch.Tensor) -> None:
+        """Replace the tensor in all places."""
+        if isinstance(self.tensor, torch.nn.Parameter):
+            value = torch.nn.Parameter(value, requires_grad=self.tensor.requires_grad)
+        for _name, module, attribute in self.places:
+            setattr(module, attribute, value)
+
+
+def load_into(
+    network: torch.nn.Module, path: Path, *, device: torch.device | str = "cpu"
+) -> LoadReport:
+    """Give a network the weights of a checkpoint.
+
+    Tensors are read one by one, in the order of the file, into memory that belongs to the process
+    alone; beside the network there is never more than one of them. Names may carry the prefixes
+    of training wrappers (see `keys`). Nothing is read before all names and shapes agree.
+
+    Args:
+        network: built on the meta device, or anywhere; only its names, shapes and types matter.
+            Afterwards each parameter and persistent buffer is on `device`, with the type and
+            `requires_grad` that it had. Buffers that are not persistent stay as they are.
+        path: file written by `torch.save` or safetensors.
+        device: where the tensors go.
+
+    Returns:
+        What was used and what was left unread. Unexpected names are also logged, once.
+
+    Raises:
+        CheckpointNotFoundError: there is no such file.
+        CheckpointError: the file cannot be read, or lacks entries, or has entries of other shapes
+            or kinds than the network; one error lists them all.
+    """
+    path = Path(path)
+    slots = _slots(network)
+    with contextlib.closing(open_checkpoint(path)) as source:
+        plan = plan_keys(source.tensors, [name for name, _, _ in _places(network)])
+        _check(slots, plan, source.tensors, path)
+        _fill(slots, plan, source, torch.device(device))
+        report = LoadReport(path, len(plan.used), (*source.others, *plan.ignored), plan.unexpected)
+    if report.unexpected:
+        logger.warning(
+            "%s holds %d entries that the network has no place for; they were not read: %s",
+            path,
+            len(report.unexpected),
+            shortened(report.unexpected),
+        )
+    return report
+
+
+def _places(network: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, str]]:
+    """Yield name, module and attribute of each parameter and persistent buffer."""
+    for prefix, module in network.named_modules(remove_duplicate=False):
+        start = f"{prefix}." if prefix else ""
+        # The only record of which buffers are persistent, used by state_dict() itself.
+        transient = module._non_persistent_buffers_set
+        buffers = (name for name in module._buffers if name not in transient)
+        for attribute in (*module._parameters, *buffers):
+            if getattr(module, attribute) is not None:
+                yield start + attribute, module, attribute
+
+
+def _slots(network: torch.nn.Module) -> list[_Slot]:
+    slots: dict[int, _Slot] = {}
+    for place in _places(network):
+        _name, module, attribute = place
+        tensor = getattr(module, attribute)
+        slots.setdefault(id(tensor), _Slot(tensor, [])).places.append(place)
+    return list(slots.values())
+
+
+def _file_name(slot: _Slot, plan: KeyPlan) -> str | None:
+    """Name the entry of the file that a slot takes; a shared one takes the first of several."""
+    names = (plan.used[name] for name, _, _ in slot.places if name in plan.used)
+    return next(names, None)
+
+
+def _check(
+    slots: list[_Slot], plan: KeyPlan, stored: Mapping[str, StoredTensor], path: Path
+) -> None:
+    """Raise one error that lists every entry that is missing or does not fit."""
+    required = set(plan.missing)
+    problems: list[str] = []
+    missing = 0
+    for slot in slots:
+        name = slot.places[0][0]
+        file_name = _file_name(slot, plan)
+        if file_name is not None:
+            problem = _misfit(slot.tensor, stored[file_name])
+            problems += [] if problem is None else [f"'{name}' {problem}"]
+        elif name in required:
+            missing += 1
+            problems.append(f"'{name}' is missing, expected shape {list(slot.tensor.shape)}")
+    if problems:
+        raise CheckpointError(
+            f"The checkpoint '{path}' does not fit the network: {missing} of {len(slots)} entries "
+            f"are missing and {len(problems) - missing} have another shape or kind: "
+            f"{shortened(problems, '; ')}. The checkpoint and the configuration (mmcv_config.py) "
+            "do not belong together, or the checkpoint is incomplete: use the pair of one model."
+        )
+
+
+def _misfit(tensor: torch.Tensor, stored: StoredTensor) -> str | None:
+    """Say why a stored tensor cannot become a tensor of the network."""
+    if stored.problem is not None or stored.dtype is None:
+        return stored.problem
+    if stored.shape != tuple(tensor.shape):
+        return f"has shape {list(stored.shape)}, expected {list(tensor.shape)}"
+    if stored.dtype.is_complex or stored.dtype.is_floating_point != tensor.is_floating_point():
+        return f"is of type {stored.dtype}, expected {tensor.dtype}"
+    return None
+
+
+def _fill(slots: list[_Slot], plan: KeyPlan, source: TensorSource, device: torch.device) -> None:
+    in_file: list[tuple[int, str, _Slot]] = []
+    for slot in slots:
+        file_name = _file_name(slot, plan)
+        if file_name is None:
+            shape, dtype = slot.tensor.shape, slot.tensor.dtype
+            slot.put(torch.zeros(shape, dtype=dtype, device=device))
+        else:
+            in_file.append((source.tensors[file_name].position, file_name, slot))
+    # Front to back: a disk that reads ahead then does so to some purpose.
+    for _position, file_name, slot in sorted(in_file, key=lambda item: item[:2]):
+        slot.put(source.read(file_name).to(device=device, dtype=slot.tensor.dtype))

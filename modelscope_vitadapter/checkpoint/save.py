@@ -1,0 +1,112 @@
+"""Write a state dict to a file, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from modelscope_vitadapter.errors import CheckpointError
+
+SAFETENSORS_SUFFIX = ".safetensors"
+
+
+def save_state_dict(state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors by name; the file appears under its name only when it is complete.
+
+    Args:
+        state: name to tensor, on any device.
+        path: `*.safetensors` is written by safetensors, any other name by `torch.save` as a bare
+            state dict. Missing directories are made, an existing file is replaced.
+
+    Raises:
+        CheckpointError: an entry is no tensor or has no data, or the file cannot be written. An
+            existing file is then as it was.
+    """
+    path = Path(path)
+    tensors = _ready_tensors(state, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_aside(path) as aside:
+            if path.suffix == SAFETENSORS_SUFFIX:
+                save_file(_without_sharing(tensors), aside, metadata={"format": "pt"})
+            else:
+                with aside.open("wb") as file:
+                    torch.save(tensors, file)
+    # torch reports a full disk as RuntimeError, safetensors with a class of its own.
+    except Exception as error:
+        raise CheckpointError(
+            f"The checkpoint '{path}' cannot be written: {error}. Check the free space and the "
+            "permissions of its directory."
+        ) from error
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a name to write to beside `path`; on success the file is moved to `path`.
+
+    The data is on the disk before the move, so neither a kill nor a power cut leaves half a file
+    under the final name.
+
+    Args:
+        path: the final name.
+
+    Yields:
+        A hidden name in the same directory. What was written there is removed on an error.
+    """
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield aside
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+        _sync_directory(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a rename durable, on systems that can open a directory."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _ready_tensors(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """Bring tensors to the CPU, contiguous and without the parts of storages they don't show."""
+    ready: dict[str, torch.Tensor] = {}
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise CheckpointError(
+                f"The entry '{name}' to be saved in '{path}' is {type(value).__name__}; expected a "
+                "tensor. Pass a module's state_dict()."
+            )
+        if value.is_meta:
+            raise CheckpointError(
+                f"The entry '{name}' to be saved in '{path}' is on the meta device and has no "
+                "data. Load the weights first."
+            )
+        tensor = value.detach().to("cpu").contiguous()
+        if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
+            tensor = tensor.clone()
+        ready[name] = tensor
+    return ready
+
+
+def _without_sharing(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Clone tensors whose memory an earlier one uses; safetensors has no notion of sharing."""
+    seen: set[int] = set()
+    result: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        address = tensor.data_ptr()
+        result[name] = tensor.clone() if address in seen and tensor.numel() else tensor
+        seen.add(address)
+    return result
