@@ -1,1 +1,1 @@
-"""images."""
+"""Pictures in and out: reading inputs, the test-time transforms, writing results."""

@@ -1,0 +1,91 @@
+"""Arrays as images: shape, type and value range."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelscope_vitadapter.errors import ImageError, ImageTypeError
+from modelscope_vitadapter.images.naming import describe
+
+_EXPECTED = "expected (H, W, 3) BGR, (H, W, 4) BGRA, (H, W) or (H, W, 1) grey, values 0 to 255"
+
+_logger = logging.getLogger("modelscope_vitadapter")
+
+
+def array_to_bgr(array: NDArray[Any], name: str | None = None) -> NDArray[Any]:
+    """Turn an array into a BGR image.
+
+    As in the built-in pipeline of ModelScope, three channels are blue, green, red, a grey image
+    is repeated three times, and floats stay floats. Booleans stand for black and white, an alpha
+    channel is dropped, other integer types are accepted where their values fit into 8 bits.
+
+    Args:
+        array: `(H, W, 3)` BGR, `(H, W, 4)` BGRA, `(H, W)` or `(H, W, 1)` grey; bool, or integer
+            or float of any width with values in 0..255. Any strides; it is never modified.
+        name: How error messages call the input; a description of the array if None.
+
+    Returns:
+        `(H, W, 3)` BGR, C-contiguous and writable, a copy: float32 in 0..255 for a float array,
+        else uint8.
+
+    Raises:
+        ImageTypeError: The elements are no real numbers.
+        ImageError: The shape or a value is none of an image.
+    """
+    array = np.asarray(array)
+    name = name or describe(array)
+    if array.dtype.kind not in "buif":
+        raise ImageTypeError(
+            f"{name} holds elements of type {array.dtype}; {_EXPECTED}, uint8 or float"
+        )
+    _check_shape(array, name)
+    if array.ndim == 3:
+        array = array[:, :, 0] if array.shape[2] == 1 else array[:, :, :3]
+    pixels = _to_pixels(array, name)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    return np.array(pixels, order="C", copy=True)
+
+
+def _check_shape(array: NDArray[Any], name: str) -> None:
+    shape = array.shape
+    if array.size == 0:
+        raise ImageError(f"{name} is empty; {_EXPECTED}")
+    if array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4)):
+        return
+    hint = ""
+    if array.ndim == 3 and shape[0] in (1, 3, 4):
+        hint = "; the channels seem to come first: pass array.transpose(1, 2, 0)"
+    elif array.ndim == 4:
+        hint = "; pass the images of a batch as a list"
+    elif array.ndim == 1 and array.dtype == np.uint8:
+        hint = "; pass an encoded picture as bytes: array.tobytes()"
+    raise ImageError(f"{name} is no image: {_EXPECTED}{hint}")
+
+
+def _to_pixels(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return the values as uint8 or float32, once they are known to lie in 0..255."""
+    if array.dtype.kind == "b":
+        white: NDArray[np.uint8] = array.view(np.uint8) * np.uint8(255)
+        return white
+    if array.dtype == np.uint8:
+        return array
+    low, high = array.min(), array.max()
+    if array.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
+        raise ImageError(f"{name} holds NaN or infinite values; {_EXPECTED}")
+    if low < 0 or high > 255:
+        raise ImageError(f"{name} holds values from {low} to {high}; {_EXPECTED}: scale it first")
+    if array.dtype.kind == "f":
+        if 0 < high <= 1:
+            _logger.warning(
+                "%s holds values from %s to %s, taken as 0 to 255; multiply by 255 if 1 is white",
+                name,
+                low,
+                high,
+            )
+        return array.astype(np.float32)
+    return array.astype(np.uint8)

@@ -1,0 +1,88 @@
+"""Whatever a caller hands over as an image, as a BGR array."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from modelscope_vitadapter.errors import ImageError, ImageTypeError
+from modelscope_vitadapter.images.arrays import array_to_bgr
+from modelscope_vitadapter.images.columns import image_column
+from modelscope_vitadapter.images.fetch import fetch_url, read_file
+from modelscope_vitadapter.images.naming import describe, is_url, shorten
+from modelscope_vitadapter.images.pictures import MAX_PIXELS, decode_picture, pil_to_bgr
+
+__all__ = ["describe", "read_image"]
+
+_ACCEPTED = (
+    "expected a path, an http or https URL, the bytes of an image file, a PIL image, a numpy "
+    "array (BGR, values 0 to 255) or a dict with one image column"
+)
+
+
+def read_image(source: object, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+    """Read an image from anything that can be one.
+
+    What the built-in pipeline of ModelScope accepts gives the same pixels as there. The
+    orientation of EXIF is applied to paths, URLs and bytes, never to PIL images and arrays.
+
+    Args:
+        source: Path (str or Path), URL (http or https), bytes of an image file (bytes, bytearray,
+            memoryview), PIL image of any mode, array (see `array_to_bgr`), or a dict with one
+            image column (see `image_column`). It is never modified.
+        max_pixels: Largest picture that is decoded. Arrays are in memory already: no limit.
+
+    Returns:
+        `(H, W, 3)` BGR in 0..255, C-contiguous and writable, independent of `source`: float32
+        where floats were given (an array of floats, mode `F`), else uint8.
+
+    Raises:
+        ImageNotFoundError: The file, or the resource behind the URL, does not exist.
+        ImageTypeError: The type of `source` holds no image.
+        ImageError: The file, the bytes or the values are none of an image.
+    """
+    if isinstance(source, Mapping):
+        source = image_column(source)
+    name = describe(source)
+    if isinstance(source, np.ndarray):
+        return array_to_bgr(source, name)
+    if isinstance(source, Image.Image):
+        return pil_to_bgr(source, name, max_pixels=max_pixels)
+    return decode_picture(_encoded(source, name), name, max_pixels=max_pixels)
+
+
+def _encoded(source: object, name: str) -> bytes:
+    """Return the bytes of an encoded picture."""
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, os.PathLike):
+        path = os.fspath(source)
+        if isinstance(path, str):
+            return read_file(Path(path))
+    if isinstance(source, str):
+        return _encoded_at(source, name)
+    raise ImageTypeError(f"{name} is no image: {_ACCEPTED}")
+
+
+def _encoded_at(address: str, name: str) -> bytes:
+    if is_url(address):
+        return fetch_url(address)
+    if not address:
+        raise ImageError(f"{name} is no image: {_ACCEPTED}")
+    if address[:5].lower() == "data:":
+        raise ImageError(
+            f"{shorten(address[:32])!r}... is a data URL, which is not read: decode it with "
+            "base64.b64decode and pass the bytes"
+        )
+    scheme, separator, _ = address.partition("://")
+    if separator:
+        raise ImageError(f"{name}: addresses of scheme {scheme!r} are not read; {_ACCEPTED}")
+    return read_file(Path(address))

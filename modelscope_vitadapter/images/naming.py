@@ -1,0 +1,73 @@
+"""Short names of inputs for error messages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+LONGEST_NAME = 120
+"""Characters after which a path, URL or representation is cut in an error message."""
+
+
+def is_url(text: str) -> bool:
+    """Tell whether a string names a web resource that is fetched (http or https)."""
+    return text[:8].lower().startswith(("http://", "https://"))
+
+
+def shorten(text: str) -> str:
+    """Cut a long text in the middle, so that its beginning and its end stay readable."""
+    if len(text) <= LONGEST_NAME:
+        return text
+    half = (LONGEST_NAME - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
+
+
+def public_url(url: str) -> str:
+    """Return a URL without user name, password, query and fragment.
+
+    Signed addresses of object stores carry their secret in the query; error messages and logs
+    are no place for it.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return shorten(url.partition("?")[0])
+    host = parts.netloc.rpartition("@")[2]
+    query = "?..." if parts.query else ""
+    return shorten(f"{parts.scheme}://{host}{parts.path}{query}")
+
+
+def describe(source: object) -> str:
+    """Return a short name of an input for error messages.
+
+    Args:
+        source: Anything that a caller may hand over as an image.
+
+    Returns:
+        One line that names the input: its path or address, its size and mode, or its type.
+        It never holds the content of a large input.
+    """
+    if isinstance(source, os.PathLike):
+        return f"image file {shorten(str(source))!r}"
+    if isinstance(source, str):
+        if is_url(source):
+            return f"URL {public_url(source)!r}"
+        return f"image file {shorten(source)!r}" if source else "an empty string"
+    if isinstance(source, bytes | bytearray):
+        return f"{len(source)} bytes"
+    if isinstance(source, memoryview):
+        return f"memoryview of {source.nbytes} bytes"
+    if isinstance(source, Image.Image):
+        width, height = source.size
+        return f"PIL image (mode {source.mode}, height {height}, width {width})"
+    if isinstance(source, np.ndarray):
+        return f"array of shape {source.shape}, {source.dtype}"
+    if isinstance(source, Mapping):
+        return f"dict with keys {shorten(str([str(key) for key in source]))}"
+    if source is None:
+        return "None"
+    return f"object of type {type(source).__module__}.{type(source).__qualname__}"

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from modelscope_vitadapter.errors import ImageError
+from modelscope_vitadapter.images.inputs import read_image
+from modelscope_vitadapter.images.writing import write_image
+
+BGR = np.random.default_rng(3).integers(0, 256, (5, 6, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["a.png", "结果 图.png", "b.bmp", "c.PNG"])
+def test_written_images_read_back(tmp_path, name):
+    path = tmp_path / name
+    write_image(path, BGR)
+    assert np.array_equal(read_image(path), BGR)
+    write_image(str(path), BGR[:, ::-1])
+    assert np.array_equal(read_image(path), BGR[:, ::-1])
+
+
+def test_floats_are_rounded_and_clipped(tmp_path):
+    write_image(tmp_path / "a.png", np.array([[-3.0, 1.4, 1.6, 300.0]]))
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 1, 2, 255]
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [("a.txt", BGR), ("a", BGR), ("a.png", np.zeros((2, 2, 7), np.uint8)), ("a.png", BGR[:0])],
+)
+def test_what_cannot_be_written_is_refused(tmp_path, name, array):
+    with pytest.raises(ImageError, match="cannot be written"):
+        write_image(tmp_path / name, array)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_directory_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_image(tmp_path / "missing" / "a.png", BGR)
