@@ -1,0 +1,83 @@
+"""A broken plugin leaves ModelScope as it is without it, and says so once."""
+
+import shutil
+
+import pytest
+
+from tests.hub.environment import REPOSITORY
+from tests.plugin.children import BUILTIN_PIPELINE, GOLDEN_MODEL, PLUGIN, run_child, swinl_model
+
+FAIL = f"fail_as_builtin({str(GOLDEN_MODEL)!r})\n"
+
+
+@pytest.fixture
+def broken_copy(tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(REPOSITORY / "modelscope_vitadapter", copy / "modelscope_vitadapter")
+
+    def break_module(name):
+        file = copy / "modelscope_vitadapter" / name
+        file.write_text(file.read_text(encoding="utf-8") + "\nraise OSError('broken')\n", "utf-8")
+        return copy
+
+    return break_module
+
+
+def test_broken_class(broken_copy, tmp_path):
+    # The pipeline's module comes last, so that the other two classes are registered by then.
+    swinl_model(tmp_path / "swinl")
+    script = f"""
+{BUILTIN_PIPELINE}{PLUGIN}{FAIL}{FAIL}fail_as_builtin("swinl")
+from modelscope.models.builder import MODELS
+from modelscope.pipelines.builder import PIPELINES
+from modelscope.preprocessors.base import PREPROCESSOR_MAP
+from modelscope.utils.import_utils import LazyImportModule
+for left in (MODELS.modules, PIPELINES.modules, PREPROCESSOR_MAP, LazyImportModule.get_ast_index()):
+    assert "vitadapter-segmentation-preprocessor" not in repr(left)
+    assert "modelscope_vitadapter" not in repr(left)
+"""
+    process = run_child(script, tmp_path, plugin_path=broken_copy("segmentation_pipeline.py"))
+    assert process.stderr.count("OSError: broken") == 1
+    assert "ModelScope goes on without it" in process.stderr
+
+
+def test_broken_hook(broken_copy, tmp_path):
+    run_child(PLUGIN + FAIL, tmp_path, plugin_path=broken_copy("_hooks/index.py"))
+
+
+def test_broken_hook_after_modelscope(broken_copy, tmp_path):
+    script = f"""
+{BUILTIN_PIPELINE}
+try:
+    {PLUGIN}
+except OSError as error:
+    assert str(error) == "broken"
+{FAIL}
+"""
+    run_child(script, tmp_path, plugin_path=broken_copy("_hooks/index.py"))
+
+
+def test_unknown_modelscope(tmp_path):
+    script = f"""
+import importlib
+import_utils = importlib.import_module("modelscope.utils.import_utils")
+class Other:
+    pass
+known, import_utils.LazyImportModule = import_utils.LazyImportModule, Other
+{PLUGIN}
+import_utils.LazyImportModule = known
+{FAIL}
+"""
+    process = run_child(script, tmp_path)
+    assert "changing modelscope.utils.import_utils" in process.stderr
+
+
+def test_files_gone_while_running(broken_copy, tmp_path):
+    copy = broken_copy("segmentation_model.py")
+    script = f"""
+import shutil
+{PLUGIN}
+shutil.rmtree({str(copy)!r})
+{FAIL}
+"""
+    run_child(script, tmp_path, plugin_path=copy)
