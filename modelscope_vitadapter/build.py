@@ -97,7 +97,8 @@ def _build_backbone(s: BackboneSettings, add_query: bool) -> BEiTAdapter:
         ],
         interaction_indexes=s.interaction_indexes,
         add_vit_feature=s.add_vit_feature,
-        position_grid=s.grid if s.use_abs_pos_emb else None,
+        position_grid=s.position_grid if s.use_abs_pos_emb else None,
+        num_positions=1 + s.grid[0] * s.grid[1],
         shared_position_bias=SharedPositionBias(table_grid=s.grid, num_heads=s.num_heads)
         if s.use_shared_rel_pos_bias
         else None,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from modelscope_vitadapter.config.fields import Fields
-from modelscope_vitadapter.config.settings import BackboneSettings, Size
+from modelscope_vitadapter.config.settings import BackboneSettings
 from modelscope_vitadapter.logs import get_logger
 
 logger = get_logger()
@@ -131,10 +131,14 @@ def _check(fields: Fields, settings: BackboneSettings) -> None:
 
 
 def _check_absolute_positions(fields: Fields, settings: BackboneSettings) -> None:
-    """The built-in model lays the embeddings out on `pretrain_size`; they number `img_size`'s."""
-    side = settings.pretrain_size // PATCH_SIZE
-    grid: Size = (side, side)
-    if grid != settings.grid:
+    """The embeddings, one per patch of `img_size` and one more, are laid out on `pretrain_size`.
+
+    The built-in model lays out all of them, which fits only where they are a square number. Where
+    the patches alone fill the layout, the one more is the class token's, as in BEiT.
+    """
+    rows, columns = settings.grid
+    layout = settings.position_grid
+    if settings.grid != layout and rows * columns + 1 != layout[0] * layout[1]:
         raise fields.refuse(
             "pretrain_size",
             settings.pretrain_size,

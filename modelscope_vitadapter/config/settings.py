@@ -206,6 +206,12 @@ class BackboneSettings:
         """The trained crop in patches."""
         return self.img_size[0] // self.patch_size, self.img_size[1] // self.patch_size
 
+    @property
+    def position_grid(self) -> Size:
+        """How absolute position embeddings are laid out: `pretrain_size` in patches."""
+        side = self.pretrain_size // self.patch_size
+        return side, side
+
 
 @dataclass(frozen=True)
 class WindowSettings:

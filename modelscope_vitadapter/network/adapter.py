@@ -35,6 +35,7 @@ class BEiTAdapter(nn.Module):
         interaction_indexes: Sequence[Sequence[int]],
         add_vit_feature: bool,
         position_grid: GridSize | None,
+        num_positions: int,
         shared_position_bias: SharedPositionBias | None,
         drop_rate: float,
     ) -> None:
@@ -42,8 +43,7 @@ class BEiTAdapter(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed = None
         if position_grid is not None:
-            tokens = 1 + position_grid[0] * position_grid[1]
-            self.pos_embed = nn.Parameter(torch.zeros(1, tokens, embed_dim))
+            self.pos_embed = nn.Parameter(torch.zeros(1, num_positions, embed_dim))
         self.position_grid = position_grid
         self.level_embed = nn.Parameter(torch.zeros(3, embed_dim))
         self.patch_embed = patch_embed
@@ -95,7 +95,9 @@ class BEiTAdapter(nn.Module):
         """The ViT's patch tokens `(B, N, C)` and its class token `(B, 1, C)`."""
         x, grid = self.patch_embed(image)
         if self.pos_embed is not None and self.position_grid is not None:
-            x = x + interpolate_position_embedding(self.pos_embed[:, 1:], self.position_grid, grid)
+            rows, columns = self.position_grid
+            laid_out = self.pos_embed[:, -rows * columns :]
+            x = x + interpolate_position_embedding(laid_out, self.position_grid, grid)
         return self.pos_drop(x), self.cls_token.expand(x.shape[0], -1, -1)
 
     def _split(self, c: Tensor, geometry: Geometry) -> list[Tensor]:
