@@ -33,7 +33,7 @@ def parse_head(fields: Fields, embed_dim: int) -> HeadSettings:
     Raises:
         ConfigError: for a setting that can't be honoured, by name.
     """
-    fields.kind("Mask2FormerHeadFromMMSeg")
+    fields.kind("Mask2FormerHeadFromMMSeg", "Mask2FormerHead")  # the latter: the authors' name
     fields.skip("train_cfg", "test_cfg", "init_cfg", "sampler", "ignore_index", "dropout_ratio")
     fields.skip("conv_cfg", "norm_cfg", "act_cfg")  # of convolutions that this head doesn't have
     fields.skip_matching("loss_")

@@ -1,6 +1,7 @@
 """Reads a whole configuration into the settings that the network is built from."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from modelscope_vitadapter.config.backbone_settings import parse_backbone
 from modelscope_vitadapter.config.fields import Fields
@@ -8,6 +9,9 @@ from modelscope_vitadapter.config.head_settings import parse_head
 from modelscope_vitadapter.config.settings import ModelSettings, WindowSettings
 from modelscope_vitadapter.config.unreadable import unreadable_error
 from modelscope_vitadapter.errors import ConfigError
+
+SEGMENTORS = ("EncoderDecoderMask2Former", "EncoderDecoderMask2FormerAug")
+"""The built-in model's name, and the authors' for the same network with more training steps."""
 
 
 def parse_model(config: Mapping[str, object]) -> ModelSettings:
@@ -22,7 +26,7 @@ def parse_model(config: Mapping[str, object]) -> ModelSettings:
     if "model" not in config:
         raise ConfigError("mmcv_config.py defines no `model`: it is no segmentation model's")
     fields = Fields(config["model"], "model")
-    fields.kind("EncoderDecoderMask2Former")
+    fields.kind(*SEGMENTORS)
     fields.skip("pretrained", "train_cfg", "init_cfg", "auxiliary_head")
     fields.only("neck", None, default=None)
     backbone = parse_backbone(fields.child("backbone"))
@@ -43,29 +47,18 @@ def parse_model(config: Mapping[str, object]) -> ModelSettings:
     return ModelSettings(backbone=backbone, head=head, windows=windows)
 
 
-PANOPTIC_KEYS = (
-    "panoptic_on",
-    "semantic_on",
-    "instance_on",
-    "max_per_image",
-    "iou_thr",
-    "filter_low_score",
-)
-"""Test settings of panoptic and instance results, which the authors' base files carry along."""
-
-
 def _windows(fields: Fields) -> WindowSettings:
-    fields.skip(*PANOPTIC_KEYS)
+    """Reads how inputs are cut.
+
+    Other entries are passed over, as in the built-in model: published configurations carry
+    panoptic and instance settings there (`panoptic_on`, `max_per_image`, ...) that nothing reads.
+    """
     mode = fields.take("mode")
     if mode == "whole":
-        fields.skip("crop_size", "stride")
-        fields.finish()
         return WindowSettings("whole")
     if mode != "slide":
         raise fields.refuse("mode", mode, "'slide' or 'whole'")
-    settings = WindowSettings("slide", fields.size("crop_size"), fields.size("stride"))
-    fields.finish()
-    return settings
+    return WindowSettings("slide", fields.size("crop_size"), fields.size("stride"))
 
 
 def parse_classes(config: Mapping[str, object], num_classes: int) -> tuple[str, ...]:
@@ -113,7 +106,7 @@ def parse_palette(config: Mapping[str, object]) -> list[list[int]]:
     return palette
 
 
-def find_input_transform(config: Mapping[str, object]) -> Sequence[object]:
+def find_input_transform(config: Mapping[str, object]) -> Sequence[Any]:
     """The steps of `data.test.pipeline`, which the model was tested with.
 
     Raises:

@@ -1,0 +1,65 @@
+"""What a config value can be, and how large one is when written out in full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelscope_vitadapter.config.limits import (
+    MAX_FULL_CHARACTERS,
+    MAX_FULL_SIZE,
+    MAX_VALUE_DEPTH,
+    Budget,
+    RefusedValueError,
+)
+from modelscope_vitadapter.config.unreadable import Unreadable
+
+CONTAINERS = (dict, list, tuple, set)
+MUTABLE = (dict, list, set)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is an int, float or bool."""
+    return isinstance(value, int | float)
+
+
+def measure(value: Any, budget: Budget, *, allow_unreadable: bool = False) -> None:
+    """Check that a value can be compared, written, copied or hashed in little time.
+
+    Values can share objects or hold themselves, so that few statements make one whose full form has
+    2 ** 50 elements or no end.
+
+    Args:
+        value: A config value.
+        budget: Pays for every element of the full form.
+        allow_unreadable: Whether the value may hold `Unreadable`s.
+
+    Raises:
+        RefusedValueError: The full form has more than `MAX_FULL_SIZE` elements, more than
+            `MAX_FULL_CHARACTERS` in strings, or more than `MAX_VALUE_DEPTH` levels, as a value that
+            holds itself has.
+        ConfigError: It holds an `Unreadable`.
+    """
+    pending = [(value, 0)]
+    seen = characters = 0
+    while pending:
+        item, depth = pending.pop()
+        seen += 1
+        characters += len(item) if isinstance(item, str) else 0
+        if characters > MAX_FULL_CHARACTERS:
+            raise RefusedValueError(
+                f"a value of more than {MAX_FULL_CHARACTERS} characters in full"
+            )
+        budget.spend(1 + (len(item) >> 4) if isinstance(item, str) else 1)
+        if isinstance(item, Unreadable) and not allow_unreadable:
+            raise item.error
+        if not isinstance(item, CONTAINERS):
+            continue
+        if depth >= MAX_VALUE_DEPTH:
+            raise RefusedValueError("a value that is nested too deeply or holds itself")
+        if seen + len(pending) + len(item) > MAX_FULL_SIZE:
+            raise RefusedValueError(f"a value of more than {MAX_FULL_SIZE} elements in full")
+        if isinstance(item, dict):
+            pending += [(key, depth + 1) for key in item]
+            pending += [(entry, depth + 1) for entry in item.values()]
+        else:
+            pending += [(entry, depth + 1) for entry in item]
