@@ -1,0 +1,135 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import RectBivariateSpline
+
+from modelscope_vitadapter.network import position_bias
+from modelscope_vitadapter.network.position_bias import (
+    interpolate_offsets,
+    relative_position_index,
+    table_for_window,
+    table_length,
+)
+
+
+def rows_by_hand(grid):
+    """The table's row for each pair of tokens, pair by pair."""
+    height, width = grid
+    cells = [(y, x) for y in range(height) for x in range(width)]
+    offsets = (2 * height - 1) * (2 * width - 1)
+    index = np.empty((1 + len(cells), 1 + len(cells)), dtype=np.int64)
+    for i, (y, x) in enumerate(cells):
+        for j, (other_y, other_x) in enumerate(cells):
+            row = y - other_y + height - 1
+            index[1 + i, 1 + j] = row * (2 * width - 1) + (x - other_x + width - 1)
+    index[0, 1:], index[1:, 0], index[0, 0] = offsets, offsets + 1, offsets + 2
+    return torch.from_numpy(index)
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 2), (3, 5), (6, 2), (1, 4)])
+def test_index_equals_brute_force(grid):
+    index = relative_position_index(grid)
+    assert index.dtype == torch.int64
+    assert torch.equal(index, rows_by_hand(grid))
+    assert index.max() == table_length(grid) - 1
+
+
+def random_table(grid, heads=2):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(table_length(grid), heads, generator=generator)
+
+
+@pytest.mark.parametrize("window", [(1, 1), (2, 4), (4, 2), (4, 5), (3, 3)])
+def test_a_smaller_window_reads_what_the_whole_index_would(window):
+    grid = (4, 5)
+    table = random_table(grid)
+    bias = table_for_window(table, grid, window)[relative_position_index(window)]
+
+    full = table[relative_position_index(grid)]
+    cells = [1 + y * grid[1] + x for y in range(window[0]) for x in range(window[1])]
+    tokens = torch.tensor([0, *cells])
+    assert torch.equal(bias, full[tokens][:, tokens])
+
+
+def test_equal_sizes_leave_the_table_alone():
+    table = random_table((3, 4))
+    assert table_for_window(table, (3, 4), (3, 4)) is table
+
+
+def beit_fine_tuning(table, old, new):
+    """BEiT's `resize` of the offsets for square windows, with interp2d's replacement."""
+    source, target = 2 * old - 1, 2 * new - 1
+    left, right = 1.01, 1.5
+    while right - left > 1e-6:
+        ratio = (left + right) / 2
+        if (1 - ratio ** (source // 2)) / (1 - ratio) > target // 2:
+            right = ratio
+        else:
+            left = ratio
+    distances, current = [], 1.0
+    for i in range(source // 2):
+        distances.append(current)
+        current += ratio ** (i + 1)
+    at = [-d for d in reversed(distances)] + [0] + distances
+    wanted = np.clip(np.arange(-(target // 2), target // 2 + 1.0), at[0], at[-1])
+    heads = []
+    for head in range(table.shape[1]):
+        z = table[:, head].reshape(source, source).double().numpy()
+        heads.append(RectBivariateSpline(at, at, z, kx=3, ky=3, s=0)(wanted, wanted).ravel())
+    return torch.tensor(np.stack(heads, axis=1))
+
+
+@pytest.mark.parametrize(("old", "new"), [(3, 4), (4, 7), (7, 9), (4, 40)])
+def test_a_larger_window_equals_beits_fine_tuning(old, new):
+    offsets = random_table((old, old))[: -position_bias.EXTRA_ROWS]
+    found = interpolate_offsets(offsets, (old, old), (new, new))
+    torch.testing.assert_close(
+        found.double(), beit_fine_tuning(offsets, old, new), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_the_centre_and_the_extra_rows_stay():
+    table = random_table((4, 4))
+    larger = table_for_window(table, (4, 4), (6, 6))
+    assert larger.shape == (table_length((6, 6)), 2)
+    assert torch.equal(larger[-3:], table[-3:])
+    torch.testing.assert_close(larger[11 * 5 + 5], table[7 * 3 + 3])
+
+
+def test_a_window_larger_on_one_axis_is_cut_on_the_other():
+    table = random_table((4, 4))
+    mixed = table_for_window(table, (4, 4), (6, 2))
+    grown = table_for_window(table, (4, 4), (6, 4))
+    assert torch.equal(mixed, table_for_window(grown, (6, 4), (6, 2)))
+    assert torch.isfinite(mixed).all()
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 1), (1, 3), (2, 2)])
+def test_tables_too_small_for_a_cubic_spline_grow_too(grid):
+    table = random_table(grid)
+    larger = table_for_window(table, grid, (4, 5))
+    assert larger.shape == (table_length((4, 5)), 2)
+    assert torch.isfinite(larger).all()
+
+
+def test_interpolation_is_said_once(caplog):
+    position_bias._say_interpolated.cache_clear()
+    table = random_table((2, 3))
+    with caplog.at_level(logging.WARNING, "modelscope.vitadapter"):
+        table_for_window(table, (2, 3), (2, 2))
+        assert not caplog.records
+        table_for_window(table, (2, 3), (5, 3))
+        table_for_window(table, (2, 3), (5, 2))
+        table_for_window(table, (2, 3), (5, 3))
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1
+    assert "2 x 3" in messages[0]
+    assert "5 x 3" in messages[0]
+
+
+def test_gradients_reach_the_table_of_a_smaller_window():
+    table = random_table((3, 3)).requires_grad_()
+    table_for_window(table, (3, 3), (2, 2)).sum().backward()
+    assert table.grad.sum() == 2 * (9 + 3)
