@@ -1,0 +1,189 @@
+"""The tiny model and the scenes that it is fitted and tested on."""
+
+import json
+import runpy
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from modelscope.pipelines import pipeline
+
+import modelscope_vitadapter  # noqa: F401  # registers its classes, also where no hook is installed
+from modelscope_vitadapter.build import build_network
+from modelscope_vitadapter.checkpoint.load import load_into
+from modelscope_vitadapter.config.model_settings import parse_classes, parse_model, parse_palette
+from modelscope_vitadapter.config.reader import read_config
+from modelscope_vitadapter.images.inputs import read_image
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TINY_MODEL = EXAMPLES / "tiny_model"
+MEGABYTE = 1_000_000
+
+scenes = SimpleNamespace(**runpy.run_path(str(EXAMPLES / "drawn_scenes.py")))
+
+TESTING = 3
+"""First number of this test's seeds; the fitting script uses 1 and 2."""
+
+SIZES = [(75, 110), (160, 160), (240, 320), (300, 128), (128, 400), (210, 97)]
+"""`(height, width)`: smaller and larger than the model's window, upright, square, elongated."""
+
+
+@cache
+def unseen_scenes():
+    return [
+        scenes.draw_scene(
+            np.random.default_rng((TESTING, i)), *SIZES[i % len(SIZES)], scenes.HELD_OUT_TEXTURES
+        )
+        for i in range(24)
+    ]
+
+
+def mean_iou(pairs, classes):
+    """Mean over the classes of intersection over union, over all `(prediction, labels)` pairs."""
+    counts = np.zeros((classes, classes), np.int64)
+    for prediction, labels in pairs:
+        np.add.at(counts, (labels.ravel(), prediction.ravel()), 1)
+    intersection = np.diagonal(counts)
+    return float(np.mean(intersection / (counts.sum(0) + counts.sum(1) - intersection)))
+
+
+@pytest.fixture(scope="module")
+def segmentor():
+    return pipeline("image-segmentation", model=str(TINY_MODEL), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def config():
+    return read_config(TINY_MODEL / "mmcv_config.py")
+
+
+def test_segments_unseen_scenes_of_other_textures_and_sizes(segmentor):
+    pairs = [
+        (segmentor(image, output="class_map")["class_map"], labels)
+        for image, labels in unseen_scenes()
+    ]
+    assert mean_iou(pairs, len(scenes.CLASSES)) > 0.8
+
+
+@pytest.mark.parametrize("class_id", range(7))
+def test_a_constant_answer_scores_low(class_id):
+    pairs = [(np.full_like(labels, class_id), labels) for _, labels in unseen_scenes()]
+    assert mean_iou(pairs, len(scenes.CLASSES)) < 0.2
+
+
+def test_names_the_shapes_of_the_demo_picture(segmentor):
+    result = segmentor(str(EXAMPLES / "scene.png"))
+    assert sorted(result["labels"]) == sorted(scenes.CLASSES)
+
+
+def test_demo_writes_the_coloured_result_beside_the_picture(tmp_path, capsys):
+    picture = tmp_path / "scene.png"
+    picture.write_bytes((EXAMPLES / "scene.png").read_bytes())
+    demo = runpy.run_path(str(EXAMPLES / "demo.py"))
+    assert demo["segment"](picture) == tmp_path / "scene_segmented.png"
+    assert read_image(tmp_path / "scene_segmented.png").shape == read_image(picture).shape
+    assert "star" in capsys.readouterr().out
+
+
+def test_local_directory_example_uses_the_palette(tmp_path):
+    example = runpy.run_path(str(EXAMPLES / "local_directory.py"))
+    result = tmp_path / "coloured.png"
+    example["main"](str(TINY_MODEL), str(EXAMPLES / "scene.png"), str(result))
+    colours = {tuple(int(v) for v in c) for c in read_image(result)[..., ::-1].reshape(-1, 3)}
+    assert colours == set(scenes.PALETTE)
+
+
+def test_directory_is_small_enough_for_a_repository():
+    files = [path for path in TINY_MODEL.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3 * MEGABYTE
+
+
+def test_directory_is_laid_out_as_on_the_hub():
+    names = {"README.md", "configuration.json", "mmcv_config.py", "pytorch_model.pt"}
+    assert names <= {path.name for path in TINY_MODEL.iterdir()}
+    configuration = json.loads((TINY_MODEL / "configuration.json").read_text(encoding="utf-8"))
+    assert configuration["task"] == "image-segmentation"
+    assert configuration["model"]["type"] == "vitadapter-semantic-segmentation"
+    assert configuration["pipeline"]["type"] == "image-semantic-segmentation"
+
+
+def test_checkpoint_holds_the_network_and_nothing_else(config):
+    state = torch.load(TINY_MODEL / "pytorch_model.pt", weights_only=True)
+    network = build_on_meta(config)
+    assert state.keys() == network.state_dict().keys()
+    load_into(network, TINY_MODEL / "pytorch_model.pt")
+    assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
+
+
+def build_on_meta(config):
+    with torch.device("meta"):
+        return build_network(parse_model(config))
+
+
+def test_config_and_scenes_agree_on_classes_and_colours(config):
+    settings = parse_model(config)
+    assert parse_classes(config, settings.head.num_classes) == scenes.CLASSES
+    assert parse_palette(config) == [list(colour) for colour in scenes.PALETTE]
+    assert settings.head.num_classes == len(scenes.CLASSES) >= 6
+
+
+class TestDrawScene:
+    def test_same_seed_gives_the_same_scene(self):
+        first, second = (scenes.draw_scene(np.random.default_rng(5), 90, 120) for _ in range(2))
+        for one, other in zip(first, second, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    def test_other_seed_gives_another_scene(self):
+        first, second = (scenes.draw_scene(np.random.default_rng(i), 90, 120) for i in range(2))
+        assert (first[0] != second[0]).mean() > 0.5
+        assert (first[1] != second[1]).any()
+
+    @pytest.mark.parametrize("size", [*SIZES, (32, 32)])
+    def test_image_and_labels_have_the_size(self, size):
+        image, labels = scenes.draw_scene(np.random.default_rng(0), *size)
+        assert image.shape == (*size, 3)
+        assert labels.shape == size
+        assert image.dtype == labels.dtype == np.uint8
+
+    def test_every_class_is_drawn(self):
+        drawn = [np.unique(labels) for _, labels in unseen_scenes()]
+        assert set(np.concatenate(drawn)) == set(range(len(scenes.CLASSES)))
+
+    @pytest.mark.parametrize(
+        "texture", scenes.FITTING_TEXTURES + scenes.HELD_OUT_TEXTURES, ids=lambda t: t.__name__
+    )
+    def test_textures_stay_within_their_range(self, texture):
+        y, x = np.mgrid[:40, :60].astype(np.float32) / 40
+        values = texture(np.random.default_rng(1), y, x)
+        assert values.shape == (40, 60)
+        assert values.min() >= 0
+        assert values.max() <= 1
+
+    def test_textures_of_fitting_and_testing_differ(self):
+        assert not set(scenes.FITTING_TEXTURES) & set(scenes.HELD_OUT_TEXTURES)
+
+    def test_shapes_stand_out_from_the_background(self):
+        image, labels = scenes.draw_scene(np.random.default_rng(2), 128, 128, [scenes.flat])
+        background = np.median(image[labels == 0], axis=0)
+        distance = np.linalg.norm(image - background, axis=-1)
+        assert np.median(distance[labels > 0]) > 60 > np.median(distance[labels == 0])
+
+
+@pytest.mark.slow
+def test_fitting_script_writes_a_checkpoint_that_loads(tmp_path, config):
+    path = tmp_path / "pytorch_model.pt"
+    script = EXAMPLES / "fit_tiny_model.py"
+    command = [sys.executable, str(script), "--steps", "2", "--seed", "1", "--output", str(path)]
+    subprocess.run(command, check=True, cwd=EXAMPLES.parent)
+    network = build_on_meta(config)
+    load_into(network, path)
+    shipped = torch.load(TINY_MODEL / "pytorch_model.pt", weights_only=True)
+    fitted = network.state_dict()
+    assert not torch.equal(
+        fitted["decode_head.cls_embed.weight"], shipped["decode_head.cls_embed.weight"]
+    )
