@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,11 @@ from numpy.typing import NDArray
 
 from modelscope_vitadapter.errors import ImageError, ImageTypeError
 from modelscope_vitadapter.images.naming import describe
+from modelscope_vitadapter.logs import get_logger
 
 _EXPECTED = "expected (H, W, 3) BGR, (H, W, 4) BGRA, (H, W) or (H, W, 1) grey, values 0 to 255"
 
-_logger = logging.getLogger("modelscope_vitadapter")
+_logger = get_logger()
 
 
 def array_to_bgr(array: NDArray[Any], name: str | None = None) -> NDArray[Any]:

@@ -120,7 +120,7 @@ def test_bad_values_in_the_dropped_alpha_do_not_matter():
 
 
 def test_floats_up_to_one_are_warned_about(caplog):
-    with caplog.at_level(logging.WARNING, "modelscope_vitadapter"):
+    with caplog.at_level(logging.WARNING, "modelscope.vitadapter"):
         array_to_bgr(np.zeros((2, 2, 3)))
         array_to_bgr(np.full((2, 2, 3), 1.5))
         assert not caplog.records
