@@ -5,7 +5,7 @@ import pytest
 from modelscope_vitadapter import _boot
 from modelscope_vitadapter._hooks import registries
 from modelscope_vitadapter._hooks.dispatch import execute_hooked
-from modelscope_vitadapter._hooks.entries import MODEL, PIPELINE
+from modelscope_vitadapter._hooks.entries import ENTRIES, MODEL, PIPELINE
 
 MODELS = importlib.import_module(MODEL.registry_module).MODELS
 
@@ -22,11 +22,16 @@ Ours.__module__ = "modelscope_vitadapter.segmentation_model"
 
 
 @pytest.fixture(autouse=True)
-def restored_registry(monkeypatch):
+def restored_registries(monkeypatch):
+    """`give_up` empties all three, and other tests of this process need them."""
     monkeypatch.delenv(_boot.SWITCH, raising=False)
-    kept = dict(MODELS.modules.setdefault(MODEL.group, {}))
+    kept = []
+    for entry in ENTRIES:
+        modules = getattr(importlib.import_module(entry.registry_module), entry.registry).modules
+        kept.append((modules, entry.group, dict(modules.setdefault(entry.group, {}))))
     yield
-    MODELS.modules[MODEL.group] = kept
+    for modules, group, classes in kept:
+        modules[group] = classes
 
 
 class RivalModule:
