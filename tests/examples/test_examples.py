@@ -18,21 +18,12 @@ from tests.hub.server import (
     StandInHub,
     dataset_files,
 )
-from tests.packaging.environments import Environment, copy_source
 from tests.plugin.children import GOLDEN_MODEL
 
 EXAMPLES = REPOSITORY / "examples"
 TINY_MODEL = EXAMPLES / "tiny_model"
 SCENE = EXAMPLES / "scene.png"
 PICTURE_HOST = "https://modelscope.oss-cn-beijing.aliyuncs.com"
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("installed")
-    environment = Environment(folder / "environment")
-    environment.install(copy_source(folder / "source"))
-    return environment
 
 
 def run_card_script(name, installed, folder, model, picture):
