@@ -172,7 +172,7 @@ class Targets:
 
     def _set(self, target: ast.expr, container: Any, key: Any, value: Any) -> None:
         try:
-            if isinstance(key, slice):
+            if isinstance(key, slice) and isinstance(container, list):
                 value = collect(needed(value), self._evaluator.budget)
                 self._evaluator.budget.spend_elements(len(container) + len(value))
             container[key] = value

@@ -83,7 +83,7 @@ def pil_to_bgr(
     _check_pixels(picture, name, max_pixels)
     try:
         if picture.mode.startswith("I;16"):
-            return array_to_bgr(_scale_16_bits(np.asarray(picture.convert("I"))), name)
+            return array_to_bgr(_scale_16_bits(np.asarray(picture).astype(np.int32)), name)
         if picture.mode == "I":
             return array_to_bgr(_narrow(np.asarray(picture), name), name)
         if picture.mode == "F":
