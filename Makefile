@@ -1,9 +1,10 @@
 # Targets for people who work on this package. Needs Python 3.10 or newer with venv and pip.
-PYTHON ?= python3
 VENV ?= .venv
 ifeq ($(OS),Windows_NT)
+PYTHON ?= python
 BIN := $(VENV)/Scripts
 else
+PYTHON ?= python3
 BIN := $(VENV)/bin
 endif
 STAMP := $(VENV)/.installed

@@ -67,6 +67,9 @@ def build_network(
     Args:
         settings: what `parse_model` gives.
         adapter_form: what the adapter's deformable attention returns.
+
+    Returns:
+        A network that maps windows `(B, 3, H, W)` to class scores `(B, K, H, W)`.
     """
     return EncoderDecoderMask2Former(
         backbone=_build_backbone(settings.backbone, adapter_form is AdapterForm.BUILTIN),

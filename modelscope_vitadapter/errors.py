@@ -14,6 +14,13 @@ class ConfigError(VitAdapterError, ValueError):
     """`mmcv_config.py` holds something that cannot be read or cannot be honoured."""
 
 
+class UnreadableConfigError(ConfigError):
+    """A value of `mmcv_config.py` that is needed can't be evaluated as data.
+
+    The one refusal that `trust_remote_code=True` lifts, by executing the file.
+    """
+
+
 class ConfigNotFoundError(ConfigError, FileNotFoundError):
     """A model directory has no `mmcv_config.py`, or a `_base_` file is missing."""
 

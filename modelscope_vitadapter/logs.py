@@ -11,11 +11,8 @@ QUIET_VARIABLE = "MODELSCOPE_VITADAPTER_QUIET"
 
 
 def get_logger() -> logging.Logger:
-    """This package's logger; quiet from the start where `MODELSCOPE_VITADAPTER_QUIET=1`."""
-    logger = logging.getLogger(LOGGER_NAME)
-    if os.environ.get(QUIET_VARIABLE, "0") not in ("", "0"):
-        logger.setLevel(logging.ERROR)
-    return logger
+    """This package's logger."""
+    return logging.getLogger(LOGGER_NAME)
 
 
 def set_quiet(quiet: bool = True) -> None:
@@ -25,3 +22,6 @@ def set_quiet(quiet: bool = True) -> None:
         quiet: True leaves errors only; False goes back to ModelScope's level.
     """
     get_logger().setLevel(logging.ERROR if quiet else logging.NOTSET)
+
+
+set_quiet(os.environ.get(QUIET_VARIABLE, "0") not in ("", "0"))

@@ -67,14 +67,25 @@ def parse_count(name: str, value: object) -> int:
     return value
 
 
+def parse_flag(name: str, value: object) -> bool:
+    """Reads True or False.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}={value!r}: expected True or False")
+    return bool(value)
+
+
 def parse_mask_dtype(value: Any) -> np.dtype[Any]:
-    """Reads `mask_dtype`: a bool, integer or floating numpy type; int64 by default.
+    """Reads `mask_dtype`: a bool, integer or floating numpy type; None means int64.
 
     Raises:
         ValueError: for a type that can't hold 0 and 1.
     """
     try:
-        dtype: np.dtype[Any] = np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(np.int64 if value is None else value)
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind not in "biuf":

@@ -18,13 +18,11 @@ from modelscope_vitadapter._hooks.registries import register
 from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.checkpoint.locate import find_checkpoint
-from modelscope_vitadapter.config.model_settings import parse_classes, parse_model, parse_palette
-from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.devices import builtin_device_name
 from modelscope_vitadapter.inference.bands import Decision
 from modelscope_vitadapter.inference.predictor import Picture, predict
 from modelscope_vitadapter.inference.results import SCORE, class_masks, compact, present_classes
-from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.model_config import load_model_config
 from modelscope_vitadapter.options import (
     parse_adapter_form,
     parse_count,
@@ -32,9 +30,6 @@ from modelscope_vitadapter.options import (
     parse_output,
     parse_torch_dtype,
 )
-
-CONFIG_FILE = "mmcv_config.py"
-logger = get_logger()
 
 
 @register(MODEL)
@@ -78,14 +73,16 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         self.torch_dtype = parse_torch_dtype(torch_dtype)
         self.window_batch_size = parse_count("window_batch_size", window_batch_size)
         directory = Path(model_dir)
-        self.cfg = read_config(directory / CONFIG_FILE, trust_remote_code=self.trust_remote_code)
-        settings = parse_model(self.cfg)
-        self.windows = settings.windows
-        self.CLASSES = list(parse_classes(self.cfg, settings.head.num_classes))
-        self.PALETTE = parse_palette(self.cfg)
+        loaded = load_model_config(directory, trust_remote_code=self.trust_remote_code)
+        self.cfg = loaded.config
+        self.windows = loaded.settings.windows
+        self.CLASSES = loaded.classes
+        self.PALETTE = loaded.palette
         self.num_classes = len(self.CLASSES)
         with torch.device("meta"):
-            self.model = build_network(settings, adapter_form=parse_adapter_form(adapter_form))
+            self.model = build_network(
+                loaded.settings, adapter_form=parse_adapter_form(adapter_form)
+            )
         load_into(self.model, find_checkpoint(directory))
         self.model.eval()
 

@@ -11,13 +11,25 @@ from modelscope.utils.device import device_placement
 from modelscope_vitadapter._hooks.entries import PIPELINE
 from modelscope_vitadapter._hooks.registries import builtin_pipeline_class, register
 from modelscope_vitadapter.devices import builtin_device_name, torch_device
+from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.model_type import is_vitadapter
-from modelscope_vitadapter.options import parse_count
+from modelscope_vitadapter.options import parse_count, parse_flag
 from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.segmentation_preprocessor import VitAdapterSegmentationPreprocessor
 
 SERVER_OPTIONS = ("min_size", "max_size", "score_thr")
 """What ModelScope's server offers for this task; none of it has a meaning for semantic masks."""
+
+NO_STREAMS = (str, bytes, bytearray, memoryview, Mapping, np.ndarray, torch.Tensor)
+"""Types of a single input that can be iterated over all the same."""
+
+KNOWN_KEYWORDS = {
+    *("torch_dtype", "adapter_form", "window_batch_size", "compile", "compile_options"),
+    *("trust_remote_code", "device_map", "auto_collate", "config_file", "model_revision"),
+}
+"""What the pipeline, its model and ModelScope read; other keywords are passed on to no effect."""
+
+logger = get_logger()
 
 
 @register(PIPELINE)
@@ -42,7 +54,13 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
     @classmethod
     def _instantiate(cls, **kwargs: Any) -> Pipeline:
         """Hands models of other types that share the pipeline type back to the built-in class."""
-        if is_vitadapter(kwargs.get("model"), VitAdapterSemanticSegmentation):
+        model = kwargs.get("model")
+        if isinstance(model, list) and len(model) > 1:
+            if any(is_vitadapter(one, VitAdapterSemanticSegmentation) for one in model):
+                raise ValueError(
+                    f"model=[...] has {len(model)} models: expected one; build a pipeline for each"
+                )
+        elif is_vitadapter(model, VitAdapterSemanticSegmentation):
             return cls(**kwargs)
         return builtin_pipeline_class()(**kwargs)
 
@@ -60,6 +78,9 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         self.batch_size = None if batch_size is None else parse_count("batch_size", batch_size)
         if self.batch_size is not None:
             kwargs.setdefault("window_batch_size", self.batch_size)
+        unused = sorted(set(kwargs) - KNOWN_KEYWORDS)
+        if unused:
+            logger.warning("pipeline(): the keyword(s) %s have no effect", ", ".join(unused))
         unknown_to_modelscope = torch_device(device)
         super().__init__(
             model=model,
@@ -80,11 +101,15 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
             *args: unused; ModelScope's signature.
             **kwargs: call options, see the class.
         """
+        if kwargs.get("batch_size") is not None:
+            parse_count("batch_size", kwargs["batch_size"])
         if isinstance(input, list):
             kwargs.setdefault("batch_size", self.batch_size)
         elif _is_stream(input):
             kwargs.pop("batch_size", None)
-            self.prepare_model()
+            self._sanitize_parameters(
+                **kwargs
+            )  # wrong options are refused now, not while iterating
             return self._stream(input, kwargs)
         return super().__call__(input, *args, **kwargs)
 
@@ -98,7 +123,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         """Sorts call options into those of preprocessing, forward and postprocessing."""
         for name in SERVER_OPTIONS:
             options.pop(name, None)
-        forward = {"confidence": bool(options.pop("confidence", False))}
+        forward = {"confidence": parse_flag("confidence", options.pop("confidence", False))}
         unknown = set(options) - {"mask_dtype", "output"}
         if unknown:
             raise TypeError(
@@ -152,7 +177,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
 
 def _is_stream(value: object) -> bool:
     """Whether a value is a collection of inputs but no list: a data set, a generator, a tuple."""
-    if isinstance(value, (str, bytes, bytearray, memoryview, Mapping, np.ndarray)):
+    if isinstance(value, NO_STREAMS) or hasattr(value, "read"):
         return False
     return hasattr(value, "__iter__") or (
         hasattr(value, "__len__") and hasattr(value, "__getitem__") and not hasattr(value, "size")

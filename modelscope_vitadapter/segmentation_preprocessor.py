@@ -12,10 +12,9 @@ from modelscope_vitadapter._hooks.entries import PREPROCESSOR
 from modelscope_vitadapter._hooks.registries import register
 from modelscope_vitadapter.config.config_dict import ConfigDict
 from modelscope_vitadapter.config.model_settings import find_input_transform
-from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.images.inputs import read_image
 from modelscope_vitadapter.images.transforms import apply_transform, parse_transform
-from modelscope_vitadapter.segmentation_model import CONFIG_FILE
+from modelscope_vitadapter.model_config import load_model_config
 
 
 @register(PREPROCESSOR)
@@ -39,7 +38,7 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
         super().__init__(**kwargs)
         if config is None and model_dir is not None:
             trust = bool(kwargs.get("trust_remote_code", False))
-            config = read_config(Path(model_dir) / CONFIG_FILE, trust_remote_code=trust)
+            config = load_model_config(Path(model_dir), trust_remote_code=trust).config
         self.model_config = config
 
     def __call__(self, data: object) -> Mapping[str, Any]:

@@ -138,7 +138,7 @@ def _check(
         raise CheckpointError(
             f"The checkpoint '{path}' does not fit the network: {missing} of {len(slots)} entries "
             f"are missing and {len(problems) - missing} have another shape or kind: "
-            f"{shortened(problems, '; ')}. The checkpoint and the configuration (mmcv_config.py) "
+            f"{'; '.join(problems)}. The checkpoint and the configuration (mmcv_config.py) "
             "do not belong together, or the checkpoint is incomplete: use the pair of one model."
         )
 

@@ -79,7 +79,9 @@ def parse_classes(config: Mapping[str, object], num_classes: int) -> tuple[str, 
 
 
 def _sequence(config: Mapping[str, object], key: str) -> Sequence[object]:
-    value = config.get(key)
+    if key not in config:
+        raise ConfigError(f"{key} is missing in mmcv_config.py: expected a list")
+    value = config[key]
     error = unreadable_error(value)
     if error is not None:
         raise error
@@ -88,11 +90,11 @@ def _sequence(config: Mapping[str, object], key: str) -> Sequence[object]:
     return value
 
 
-def parse_palette(config: Mapping[str, object]) -> list[list[int]]:
+def parse_palette(config: Mapping[str, object], num_classes: int) -> list[list[int]]:
     """The class colours `[R, G, B]`, 0 to 255, as plain lists.
 
     Raises:
-        ConfigError: if `PALETTE` is missing or holds no colours.
+        ConfigError: if `PALETTE` is missing, holds no colours or too few.
     """
     colours = _sequence(config, "PALETTE")
     palette = [list(colour) if isinstance(colour, Sequence) else [] for colour in colours]
@@ -102,6 +104,11 @@ def parse_palette(config: Mapping[str, object]) -> list[list[int]]:
     ):
         raise ConfigError(
             "PALETTE in mmcv_config.py: expected a list of [red, green, blue], each 0 to 255"
+        )
+    if len(palette) < num_classes:
+        raise ConfigError(
+            f"PALETTE in mmcv_config.py has {len(palette)} colours, the decode_head predicts "
+            f"{num_classes} classes: expected a colour for each"
         )
     return palette
 

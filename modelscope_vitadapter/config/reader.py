@@ -15,7 +15,7 @@ from modelscope_vitadapter.config.values import measure
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.logs import get_logger
 
-__all__ = ["ConfigDict", "Unreadable", "read_config", "unreadable_error"]
+__all__ = ["ConfigDict", "Unreadable", "execute_config", "read_config", "unreadable_error"]
 
 NAMES = ("model", "CLASSES", "PALETTE", "test_cfg", "test_pipeline", "data")
 """Top-level names that are read, besides what they are made of."""
@@ -52,7 +52,7 @@ def read_config(path: Path | str, *, trust_remote_code: bool = False) -> ConfigD
         # Without the file there is nothing to execute.
         if not trust_remote_code or not path.is_file():
             raise
-        config = _execute(path, error)
+        return execute_config(path, error)
     _fill_test_pipeline(config)
     return config
 
@@ -82,8 +82,19 @@ def _checked(name: str, value: Any, path: Path, budget: Budget) -> Any:
     return value
 
 
-def _execute(path: Path, refused: ConfigError) -> ConfigDict:
-    """What mmengine makes of the file by executing it."""
+def execute_config(path: Path | str, refused: ConfigError) -> ConfigDict:
+    """Execute a config file with mmengine. Only for a directory that the caller trusts.
+
+    Args:
+        path: The file.
+        refused: Why it can't be read as data; goes into the log.
+
+    Returns:
+        As `read_config`, without `Unreadable` values.
+
+    Raises:
+        ConfigError: Executing it fails too.
+    """
     from mmengine.config import Config
 
     _logger.warning("executing %s, since trust_remote_code=True and %s", path, refused)
@@ -95,7 +106,9 @@ def _execute(path: Path, refused: ConfigError) -> ConfigDict:
             f"{path} can be neither read nor executed: {refused} Executing it with "
             f"mmengine ends in {type(error).__name__}: {error}"
         ) from error
-    return ConfigDict({name: values[name] for name in NAMES if name in values})
+    executed = ConfigDict({name: values[name] for name in NAMES if name in values})
+    _fill_test_pipeline(executed)
+    return executed
 
 
 def _fill_test_pipeline(config: ConfigDict) -> None:

@@ -73,7 +73,9 @@ class Source:
             problem = f"not valid Python ({error.msg}): `{self._excerpt(line, 0)}`"
             raise refusal(f"{self.path}, line {line}", problem) from None
         except tokenize.TokenError as error:
-            raise refusal(str(self.path), f"not valid Python ({error.args[0]})") from None
+            line = error.args[1][0]
+            problem = f"not valid Python ({error.args[0]}): `{self._excerpt(line, 0)}`"
+            raise refusal(f"{self.path}, line {line}", problem) from None
         except (ValueError, RecursionError, MemoryError, OverflowError) as error:
             problem = f"Python's parser fails on it ({type(error).__name__}: {error})"
             raise refusal(str(self.path), problem, "Simplify it.") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from modelscope_vitadapter.errors import ConfigError
+from modelscope_vitadapter.errors import ConfigError, UnreadableConfigError
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Unreadable:
     reads: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @property
-    def error(self) -> ConfigError:
+    def error(self) -> UnreadableConfigError:
         """A new error with the message."""
-        return ConfigError(self.message)
+        return UnreadableConfigError(self.message)
 
     def __bool__(self) -> NoReturn:
         raise self.error

@@ -58,7 +58,7 @@ def _check_shape(array: NDArray[Any], name: str) -> None:
     if array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4)):
         return
     hint = ""
-    if array.ndim == 3 and shape[0] in (1, 3, 4):
+    if array.ndim == 3 and shape[0] in (1, 3, 4) and shape[2] > 5:
         hint = "; the channels seem to come first: pass array.transpose(1, 2, 0)"
     elif array.ndim == 4:
         hint = "; pass the images of a batch as a list"

@@ -69,7 +69,12 @@ def _encoded(source: object, name: str) -> bytes:
             return read_file(Path(path))
     if isinstance(source, str):
         return _encoded_at(source, name)
-    raise ImageTypeError(f"{name} is no image: {_ACCEPTED}")
+    hint = ""
+    if hasattr(source, "read"):
+        hint = "; pass what its read() gives"
+    elif hasattr(source, "numpy"):
+        hint = "; pass an array (H, W, 3), for a tensor (3, H, W) tensor.permute(1, 2, 0).numpy()"
+    raise ImageTypeError(f"{name} is no image: {_ACCEPTED}{hint}")
 
 
 def _encoded_at(address: str, name: str) -> bytes:

@@ -6,7 +6,17 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
+from modelscope_vitadapter.config.unreadable import unreadable_error
 from modelscope_vitadapter.errors import ConfigError
+
+
+def _raise_unreadable(value: object) -> None:
+    """Raise the error of a value, or of an element of one, that could not be evaluated."""
+    parts = value if isinstance(value, list | tuple) else ()
+    for part in (value, *parts):
+        error = unreadable_error(part)
+        if error is not None:
+            raise error
 
 
 class TransformSettings:
@@ -17,10 +27,13 @@ class TransformSettings:
     """
 
     def __init__(self, config: object) -> None:
+        _raise_unreadable(config)
         if not isinstance(config, Mapping) or not isinstance(config.get("type"), str):
             raise ConfigError(
                 f"test pipeline: {config!r} is no transform, expected a dict with a 'type'"
             )
+        for value in config.values():
+            _raise_unreadable(value)
         self.type: str = config["type"].removeprefix("mmdet.")
         self._values: dict[str, Any] = {str(k): v for k, v in config.items() if k != "type"}
 

@@ -344,7 +344,10 @@ def test_classes_are_refused(config):
 
 
 def test_palette():
-    assert parse_palette({"PALETTE": [(0, 1, 2), [253, 254, 255]]}) == [[0, 1, 2], [253, 254, 255]]
+    assert parse_palette({"PALETTE": [(0, 1, 2), [253, 254, 255]]}, 2) == [
+        [0, 1, 2],
+        [253, 254, 255],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -352,7 +355,7 @@ def test_palette():
 )
 def test_palette_is_refused(palette):
     with pytest.raises(ConfigError, match="PALETTE"):
-        parse_palette({"PALETTE": palette})
+        parse_palette({"PALETTE": palette}, 2)
 
 
 def test_unreadable_classes_and_palette_raise_their_own_error():
@@ -360,7 +363,7 @@ def test_unreadable_classes_and_palette_raise_their_own_error():
     with pytest.raises(ConfigError, match=r"^line 3"):
         parse_classes({"CLASSES": mark}, 2)
     with pytest.raises(ConfigError, match=r"^line 3"):
-        parse_palette({"PALETTE": mark})
+        parse_palette({"PALETTE": mark}, 2)
 
 
 def test_input_transform():

@@ -60,6 +60,12 @@ def test_both_have_the_same_code_and_tables():
     assert len({TEXTS[name].count("\n## ") for name in READMES}) == 1
 
 
+@pytest.mark.parametrize("name", READMES)
+def test_five_lines_and_nothing_left_to_fill_in(name):
+    assert len(blocks(name, "python")[0].splitlines()) == 5
+    assert not re.search(r"@[A-Z]+@|TODO", TEXTS[name])
+
+
 def test_make_targets_exist():
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     for document in [*READMES, "CONTRIBUTING.md"]:

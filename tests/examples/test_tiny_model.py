@@ -128,7 +128,7 @@ def build_on_meta(config):
 def test_config_and_scenes_agree_on_classes_and_colours(config):
     settings = parse_model(config)
     assert parse_classes(config, settings.head.num_classes) == scenes.CLASSES
-    assert parse_palette(config) == [list(colour) for colour in scenes.PALETTE]
+    assert parse_palette(config, 7) == [list(colour) for colour in scenes.PALETTE]
     assert settings.head.num_classes == len(scenes.CLASSES) >= 6
 
 

@@ -95,6 +95,16 @@ def test_generator_and_tuple(segmentor):
     assert len(list(segmentor((IMAGE,)))) == 1
 
 
+def test_several_models_are_refused(base_dir):
+    with pytest.raises(ValueError, match="has 2 models"):
+        pipeline(Tasks.image_segmentation, model=[base_dir, base_dir])
+
+
+def test_keywords_without_effect_are_named(base_dir, caplog):
+    pipeline(Tasks.image_segmentation, model=base_dir, torch_type="bfloat16")
+    assert "torch_type" in caplog.text
+
+
 def test_empty_list(segmentor):
     assert segmentor([]) == []
 

@@ -1,7 +1,10 @@
 """What a call answers: call options, odd pictures, data sets."""
 
+import io
+
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 from modelscope.msdatasets import MsDataset
 from modelscope.utils.constant import DownloadMode  # noqa: F401  # scripts import it beside MsDataset
@@ -12,10 +15,10 @@ from tests.pipeline.cases import GOLDEN, case_input, class_map_of, expected
 IMAGE = case_input("base", "china")
 
 
-@pytest.mark.parametrize("dtype", [bool, "uint8", np.float32, "int64"])
+@pytest.mark.parametrize("dtype", [bool, "uint8", np.float32, "int64", None])
 def test_mask_dtype(segmentor, dtype):
     result = segmentor(IMAGE, mask_dtype=dtype)
-    assert {mask.dtype for mask in result["masks"]} == {np.dtype(dtype)}
+    assert {mask.dtype for mask in result["masks"]} == {np.dtype(dtype or np.int64)}
     assert all(map(np.array_equal, result["masks"], segmentor(IMAGE)["masks"]))
 
 
@@ -41,6 +44,8 @@ def test_confidence(segmentor):
     [
         ({"mask_dtype": "U5"}, ValueError, "mask_dtype='U5'"),
         ({"mask_dtype": "nonsense"}, ValueError, "mask_dtype='nonsense'"),
+        ({"confidence": "no"}, ValueError, "confidence='no'"),
+        ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"output": "polygons"}, ValueError, "output='polygons'"),
         ({"treshold": 1}, TypeError, "unknown call option 'treshold'"),
     ],
@@ -68,6 +73,20 @@ def test_paths_bytes_and_dicts(segmentor):
     for given in (str(path), path, path.read_bytes(), {"InputImage:FILE": str(path)}):
         result = segmentor(given)
         assert np.array_equal(class_map_of(result, segmentor.model.CLASSES), wanted)
+
+
+def test_wrong_options_of_a_stream_are_refused_before_it_is_read(segmentor):
+    with pytest.raises(TypeError, match="unknown call option 'bogus'"):
+        segmentor(iter([IMAGE]), bogus=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [(io.BytesIO(b"x"), r"read\(\)"), (torch.zeros(3, 4, 4), r"permute\(1, 2, 0\)")],
+)
+def test_files_and_tensors_are_no_streams(segmentor, given, hint):
+    with pytest.raises(TypeError, match=hint):
+        segmentor(given)
 
 
 def test_refusal_names_the_input(segmentor):
