@@ -1,6 +1,14 @@
+import os
+
 import pytest
+from hypothesis import settings
 
 from modelscope_vitadapter.logs import get_logger
+
+# The same examples in every run; `HYPOTHESIS_PROFILE=search` looks for new ones.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.fixture(autouse=True)
