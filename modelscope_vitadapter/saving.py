@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from modelscope_vitadapter.checkpoint.directory import model_files, save_model_directory
-from modelscope_vitadapter.checkpoint.locate import CHECKPOINT_NAMES
-
-DEFAULT_NAME = "model.safetensors"
+from modelscope_vitadapter.checkpoint.directory import (
+    DEFAULT_CHECKPOINT_NAME,
+    model_files,
+    save_model_directory,
+)
 
 
 class SavableModel(Protocol):
@@ -41,19 +42,15 @@ def save_model(
         function_options: for `save_function`.
 
     Raises:
-        ValueError: for a name that is not looked for when a model is loaded.
+        CheckpointError: for a name that is not looked for when a model is loaded, or where the
+            directory cannot be written.
     """
-    name = names if isinstance(names, str) else next(iter(names or ()), DEFAULT_NAME)
+    name = names if isinstance(names, str) else next(iter(names or ()), DEFAULT_CHECKPOINT_NAME)
     source = Path(model.model_dir)
     if save_function is not None:
         _copy_model_files(source, target)
         save_function(model, str(target / name), **function_options)
         return
-    if name not in CHECKPOINT_NAMES:
-        raise ValueError(
-            f"save_checkpoint_names={names!r}: expected one of {', '.join(CHECKPOINT_NAMES)}, the "
-            "names under which a checkpoint is found when the directory is loaded"
-        )
     save_model_directory(model.state_dict(), source, target, checkpoint_name=name)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from modelscope_vitadapter.config.unreadable import unreadable_error
+from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
 
 T = TypeVar("T")
@@ -22,16 +22,10 @@ class Fields:
 
     def __init__(self, values: object, path: str) -> None:
         self.path = path
-        self._raise_unreadable(values)
+        needed(values)
         if not isinstance(values, Mapping):
             raise ConfigError(f"{path} is {values!r}: expected dict(...)")
         self._left: dict[str, object] = {str(key): value for key, value in values.items()}
-
-    @staticmethod
-    def _raise_unreadable(value: object) -> None:
-        error = unreadable_error(value)
-        if error is not None:
-            raise error
 
     def refuse(self, key: str, value: object, expected: str) -> ConfigError:
         """An error that names the setting, its value and what was expected."""
@@ -51,7 +45,7 @@ class Fields:
                 raise ConfigError(f"{self.path}.{key} is missing in mmcv_config.py")
             return default
         value = self._left.pop(key)
-        self._raise_unreadable(value)
+        needed(value)
         return value
 
     def skip(self, *keys: str) -> None:
@@ -139,7 +133,7 @@ class Fields:
             ConfigError: if an entry is left.
         """
         for key, value in self._left.items():
-            self._raise_unreadable(value)
+            needed(value)
             raise ConfigError(
                 f"{self.path}.{key} = {str(value)[:120]} is a setting that this package does not "
                 "know, so it can't be honoured: remove it from mmcv_config.py if the model was "

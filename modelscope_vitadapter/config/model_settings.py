@@ -7,7 +7,7 @@ from modelscope_vitadapter.config.backbone_settings import parse_backbone
 from modelscope_vitadapter.config.fields import Fields
 from modelscope_vitadapter.config.head_settings import parse_head
 from modelscope_vitadapter.config.settings import ModelSettings, WindowSettings
-from modelscope_vitadapter.config.unreadable import unreadable_error
+from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
 
 SEGMENTORS = ("EncoderDecoderMask2Former", "EncoderDecoderMask2FormerAug")
@@ -81,10 +81,7 @@ def parse_classes(config: Mapping[str, object], num_classes: int) -> tuple[str, 
 def _sequence(config: Mapping[str, object], key: str) -> Sequence[object]:
     if key not in config:
         raise ConfigError(f"{key} is missing in mmcv_config.py: expected a list")
-    value = config[key]
-    error = unreadable_error(value)
-    if error is not None:
-        raise error
+    value = needed(config[key])
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise ConfigError(f"{key} in mmcv_config.py is {value!r}: expected a list")
     return value
@@ -121,10 +118,7 @@ def find_input_transform(config: Mapping[str, object]) -> Sequence[Any]:
     """
     value: object = config
     for key in ("data", "test", "pipeline"):
-        value = value.get(key) if isinstance(value, Mapping) else None
-        error = unreadable_error(value)
-        if error is not None:
-            raise error
+        value = needed(value.get(key) if isinstance(value, Mapping) else None)
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise ConfigError(
             "mmcv_config.py has no data.test.pipeline: expected the list of test transforms"

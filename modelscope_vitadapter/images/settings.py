@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
-from modelscope_vitadapter.config.unreadable import unreadable_error
+from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
 
 
@@ -14,9 +14,7 @@ def _raise_unreadable(value: object) -> None:
     """Raise the error of a value, or of an element of one, that could not be evaluated."""
     parts = value if isinstance(value, list | tuple) else ()
     for part in (value, *parts):
-        error = unreadable_error(part)
-        if error is not None:
-            raise error
+        needed(part)
 
 
 class TransformSettings:
