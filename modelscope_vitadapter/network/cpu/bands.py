@@ -1,0 +1,68 @@
+"""Cuts rows into bands, and memory that bands use again."""
+
+import ctypes
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+BAND_ROWS = 784
+"""Rows of a band of tokens: 14 rows of the 56 x 56 grid of an 896 x 896 window.
+
+Measured with the full-size model: 3 MB at 1024 channels, 13 MB in a feed-forward network, which
+stays in the cache and below what the C library returns to the system after each use.
+"""
+
+
+def bands(rows: int, height: int = BAND_ROWS) -> Iterator[slice]:
+    """Consecutive slices of `range(rows)`, as equal as can be, of at most `height` rows."""
+    count = max(1, math.ceil(rows / height))
+    edges = [rows * i // count for i in range(count + 1)]
+    return (slice(edges[i], edges[i + 1]) for i in range(count))
+
+
+def return_freed_memory() -> None:
+    """Lets the C library give freed memory back to the system, where it can be told to.
+
+    Small blocks, such as bands and reordered weights, are kept by it otherwise: 0.15 GB at the
+    full-size model's peak.
+    """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _malloc_trim() -> Callable[[int], int] | None:
+    """The function of the GNU C library, or None on another."""
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # TypeError: Windows has no main program's library
+        return None
+    return trim
+
+
+class Scratch:
+    """Memory that is taken once in a pass and used again by name.
+
+    What was written under a name is lost when the name is asked for again.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def take(self, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """A contiguous tensor of `shape` with arbitrary content."""
+        size = math.prod(shape) * dtype.itemsize
+        held = self._held.get(name)
+        if held is None or len(held) < size:
+            self._held.pop(name, None)
+            held = self._held[name] = torch.empty(size, dtype=torch.uint8, device="cpu")
+        return held[:size].view(dtype).view(shape)
+
+    def drop(self, *names: str) -> None:
+        """Gives memory back."""
+        for name in names:
+            self._held.pop(name, None)

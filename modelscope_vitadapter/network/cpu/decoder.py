@@ -1,0 +1,137 @@
+"""The masked-attention decoder for one window; the plain version is `Mask2FormerHead.forward`.
+
+Intermediate masks are predicted at the resolution that attention needs them at: resizing and the
+products before it are linear, so their order does not matter.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from modelscope_vitadapter.network.cpu.bands import Scratch, bands
+from modelscope_vitadapter.network.cpu.linear import PackedLinear
+from modelscope_vitadapter.network.cpu.modules import modules_of
+from modelscope_vitadapter.network.cpu.pixel_decoder import PixelFeatures
+from modelscope_vitadapter.network.cpu.positions import GridPositions
+from modelscope_vitadapter.network.cpu.resizing import resize_tokens
+from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
+from modelscope_vitadapter.network.transformer_layer import (
+    MaskedAttention,
+    TransformerLayer,
+    full_where_empty,
+)
+
+Project = Callable[[Tensor], Tensor]
+
+
+class MaskPredictor:
+    """Mask logits from queries, with the mask-feature convolution folded into the embedding."""
+
+    def __init__(self, head: Mask2FormerHead, features: PixelFeatures) -> None:
+        self._head = head
+        convolution = head.pixel_decoder.mask_feature
+        self._weight = convolution.weight.flatten(1)
+        self._bias = convolution.bias
+        self._finest = features.finest
+        self._resized = [
+            resize_tokens(features.finest, features.finest_shape, shape)
+            for shape in features.shapes
+        ]
+
+    def at_level(self, query: Tensor, level: int) -> Tensor:
+        """Mask logits `(Q, N)` of normed queries `(Q, C)` at the resolution of a level."""
+        return self._logits(query, self._resized[level])
+
+    def finest(self, query: Tensor) -> Tensor:
+        """Mask logits `(Q, H / 4 * W / 4)`."""
+        return self._logits(query, self._finest)
+
+    def _logits(self, query: Tensor, tokens: Tensor) -> Tensor:
+        embedding: Tensor = self._head.mask_embed(query)
+        logits = (embedding @ self._weight) @ tokens.t()
+        return logits if self._bias is None else logits.add_((embedding @ self._bias)[:, None])
+
+
+class Memory:
+    """The keys and values of one level for the layers that attend to it."""
+
+    def __init__(self, head: Mask2FormerHead, features: PixelFeatures, level: int) -> None:
+        shape = features.shapes[level]
+        tokens = features.maps[level]
+        maps = tokens.view(1, *shape, -1).permute(0, 3, 1, 2)
+        projected = head.decoder_input_projs[level](maps)
+        self._tokens = projected.permute(0, 2, 3, 1).reshape(len(tokens), -1)
+        self._level = head.level_embed.weight[level]
+        self._positions = GridPositions(head.decoder_positional_encoding, shape)
+
+    def keys_and_values(
+        self, attention: MaskedAttention, dtype: torch.dtype, scratch: Scratch
+    ) -> tuple[Tensor, Tensor]:
+        """Projects the tokens: two tensors `(N, C)` float32."""
+        attn = attention.attn
+        _, key_weight, value_weight = attn.in_proj_weight.chunk(3)
+        _, key_bias, value_bias = attn.in_proj_bias.chunk(3)
+        project_key = PackedLinear(key_weight, key_bias, dtype=dtype)
+        project_value = PackedLinear(value_weight, value_bias, dtype=dtype)
+        count, width = self._tokens.shape
+        keys = scratch.take("keys", count, width)
+        values = scratch.take("values", count, width)
+        for band in bands(count):
+            tokens = self._tokens[band] + self._level
+            values[band] = project_value(tokens)
+            keys[band] = project_key(tokens.add_(self._positions.of(band)))
+        return keys, values
+
+
+def run_decoder(
+    head: Mask2FormerHead, features: PixelFeatures, dtype: torch.dtype, scratch: Scratch
+) -> tuple[Tensor, Tensor]:
+    """Class logits `(Q, K + 1)` and mask logits `(Q, H / 4 * W / 4)` of the last layer."""
+    predictor = MaskPredictor(head, features)
+    memories = [Memory(head, features, i) for i in range(len(head.decoder_input_projs))]
+    query = head.query_feat.weight
+    post_norm = head.transformer_decoder.post_norm
+    layers = modules_of(head.transformer_decoder.layers, TransformerLayer)
+    for i, layer in enumerate(layers):
+        level = i % len(memories)
+        logits = predictor.at_level(post_norm(query), level)
+        mask = full_where_empty(torch.sigmoid(logits) >= 0.5)
+        cross, own = modules_of(layer.attentions, MaskedAttention)
+        keys, values = memories[level].keys_and_values(cross, dtype, scratch)
+        attends = [
+            partial(_attend, cross, keys, values, mask, head.query_embed.weight),
+            partial(_self_attend, own, head.query_embed.weight),
+        ]
+        query = layer(query[None], attends)[0]
+    normed = post_norm(query)
+    return head.cls_embed(normed), predictor.finest(normed)
+
+
+def _attend(
+    attention: MaskedAttention,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    position: Tensor,
+    query: Tensor,
+) -> Tensor:
+    """Cross-attention of `(1, Q, C)`; the plain version is `MaskedAttention.forward`."""
+    attn = attention.attn
+    width = attn.embed_dim
+    projected = F.linear(query + position, attn.in_proj_weight[:width], attn.in_proj_bias[:width])
+    q, k, v = (
+        x.view(1, x.shape[-2], attention.num_heads, -1).transpose(1, 2)
+        for x in (projected, keys, values)
+    )
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    result: Tensor = attn.out_proj(attended.transpose(1, 2).flatten(2))
+    return result
+
+
+def _self_attend(attention: MaskedAttention, position: Tensor, query: Tensor) -> Tensor:
+    located = query + position
+    result: Tensor = attention(located, located, query, None)
+    return result

@@ -1,0 +1,41 @@
+"""The whole network for windows on a processor; chosen by `EncoderDecoderMask2Former.forward`."""
+
+import torch
+from torch import Tensor
+
+from modelscope_vitadapter.network.adapter import BEiTAdapter
+from modelscope_vitadapter.network.cpu.backbone import run_backbone
+from modelscope_vitadapter.network.cpu.bands import Scratch
+from modelscope_vitadapter.network.cpu.decoder import run_decoder
+from modelscope_vitadapter.network.cpu.pixel_decoder import run_pixel_decoder
+from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
+from modelscope_vitadapter.network.stages import MASK_DECODER, PIXEL_DECODER, stage
+
+
+def run_windows(
+    backbone: BEiTAdapter, head: Mask2FormerHead, windows: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Runs the network over windows, one after the other, so no window's answer depends on others.
+
+    Args:
+        backbone: in evaluation.
+        head: in evaluation.
+        windows: `(B, 3, H, W)` float32, H and W multiples of 32.
+        dtype: what products are computed in, float32 or bfloat16.
+
+    Returns:
+        Class logits `(B, Q, K + 1)` and mask logits `(B, Q, H / 4, W / 4)`, float32.
+    """
+    height, width = windows.shape[-2] // 4, windows.shape[-1] // 4
+    scratch = Scratch()
+    classes, masks = [], []
+    for window in windows:
+        features = run_backbone(backbone, window[None], dtype, scratch)
+        with stage(PIXEL_DECODER):
+            pixels = run_pixel_decoder(head.pixel_decoder, backbone, features, dtype, scratch)
+        del features
+        with stage(MASK_DECODER):
+            class_logits, mask_logits = run_decoder(head, pixels, dtype, scratch)
+        classes.append(class_logits)
+        masks.append(mask_logits.view(-1, height, width))
+    return torch.stack(classes), torch.stack(masks)
