@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from modelscope_vitadapter.errors import CheckpointError
 from modelscope_vitadapter.logs import get_logger
 
 logger = get_logger()
+
+BATCH_BYTES = 16 * 2**20
+"""A thread reads at least so much at a time: most tensors are too small to hand over singly."""
+
+READERS_AT_MOST = 4
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,10 @@ def load_into(
 ) -> LoadReport:
     """Give a network the weights of a checkpoint.
 
-    Tensors are read one by one, in the order of the file, into memory that belongs to the process
-    alone; beside the network there is never more than one of them. Names may carry the prefixes
-    of training wrappers (see `keys`). Nothing is read before all names and shapes agree.
+    Tensors are read in the order of the file, by up to four threads (at most
+    `torch.get_num_threads()`), into memory that belongs to the process alone; beside the network
+    there are never more than the few that these threads hold. Names may carry the prefixes of
+    training wrappers (see `keys`). Nothing is read before all names and shapes agree.
 
     Args:
         network: built on the meta device, or anywhere; only its names, shapes and types matter.
@@ -154,15 +161,55 @@ def _misfit(tensor: torch.Tensor, stored: StoredTensor) -> str | None:
     return None
 
 
+@dataclass
+class _Read:
+    """One tensor to be read, and who takes it."""
+
+    file_name: str
+    stored: StoredTensor
+    slot: _Slot
+
+
 def _fill(slots: list[_Slot], plan: KeyPlan, source: TensorSource, device: torch.device) -> None:
-    in_file: list[tuple[int, str, _Slot]] = []
+    reads: list[_Read] = []
     for slot in slots:
         file_name = _file_name(slot, plan)
         if file_name is None:
             shape, dtype = slot.tensor.shape, slot.tensor.dtype
             slot.put(torch.zeros(shape, dtype=dtype, device=device))
         else:
-            in_file.append((source.tensors[file_name].position, file_name, slot))
+            reads.append(_Read(file_name, source.tensors[file_name], slot))
+
+    def read(batch: list[_Read]) -> list[torch.Tensor]:
+        return [
+            source.read(item.file_name).to(device=device, dtype=item.slot.tensor.dtype)
+            for item in batch
+        ]
+
+    batches = _batches(reads)
+    # Copying from the page cache, and the kernel's clearing of the memory that it goes to, run
+    # outside Python's lock. Reading the hub's 2.28 GB in such batches took 1.36 s with one thread
+    # and 0.85 s with two (medians of 5, 2 cores). Huge pages took 0.24 s there, but two to three
+    # times the plain time where a virtual machine had returned its large free blocks to the host,
+    # so they are not asked for.
+    pool = ThreadPoolExecutor(min(READERS_AT_MOST, torch.get_num_threads()))
+    try:
+        for batch, tensors in zip(batches, pool.map(read, batches), strict=True):
+            for item, tensor in zip(batch, tensors, strict=True):
+                item.slot.put(tensor)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _batches(reads: list[_Read]) -> list[list[_Read]]:
+    """Order reads as the file is, and cut them into runs of at least `BATCH_BYTES`."""
+    batches: list[list[_Read]] = []
+    room = 0
     # Front to back: a disk that reads ahead then does so to some purpose.
-    for _position, file_name, slot in sorted(in_file, key=lambda item: item[:2]):
-        slot.put(source.read(file_name).to(device=device, dtype=slot.tensor.dtype))
+    for item in sorted(reads, key=lambda item: (item.stored.position, item.file_name)):
+        if room <= 0:
+            batches.append([])
+            room = BATCH_BYTES
+        batches[-1].append(item)
+        room -= item.stored.size
+    return batches

@@ -6,6 +6,9 @@ would end the process with a bus error, or change its weights.
 
 from __future__ import annotations
 
+import math
+import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import FileIO
@@ -35,6 +38,11 @@ class StoredTensor:
     stride: tuple[int, ...] | None = None
     problem: str | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the tensor, contiguous and in its type in the file."""
+        return 0 if self.dtype is None else math.prod(self.shape) * self.dtype.itemsize
+
 
 class TensorSource(Protocol):
     """An open checkpoint.
@@ -55,7 +63,10 @@ class TensorSource(Protocol):
         ...
 
     def read(self, name: str) -> torch.Tensor:
-        """Give one tensor, contiguous, on the CPU, in memory that nothing else uses."""
+        """Give one tensor, contiguous, on the CPU, in memory that nothing else uses.
+
+        Several threads may read different tensors at the same time.
+        """
         ...
 
     def close(self) -> None:
@@ -71,7 +82,7 @@ def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
 
 
 class ByteFile:
-    """A file of which byte ranges are read.
+    """A file of which byte ranges are read, by several threads at a time if need be.
 
     Attributes:
         path: where it is.
@@ -81,6 +92,7 @@ class ByteFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = FileIO(path, "r")
+        self._lock = threading.Lock()
         self.size = self._file.seek(0, 2)
 
     def read_into(self, view: memoryview, position: int, what: str) -> None:
@@ -96,9 +108,8 @@ class ByteFile:
         """
         done = 0
         try:
-            self._file.seek(position)
             while done < len(view):
-                count = self._file.readinto(view[done:])
+                count = self._read_some(view[done:], position + done)
                 if not count:
                     break
                 done += count
@@ -112,6 +123,15 @@ class ByteFile:
                 f"The checkpoint '{self.path}' is cut short: {what} needs {len(view)} bytes at "
                 f"byte {position}, {done} are there. Download or copy the file again."
             )
+
+    def _read_some(self, view: memoryview, position: int) -> int:
+        """Read at least one byte from `position`; 0 at the end of the file."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [view], position)
+        # Windows: the position belongs to the file, so threads take turns.
+        with self._lock:
+            self._file.seek(position)
+            return self._file.readinto(view) or 0
 
     def read_bytes(self, position: int, count: int, what: str) -> bytes:
         """Give `count` bytes from `position`; errors as for `read_into`."""

@@ -180,19 +180,15 @@ def test_a_file_that_is_cut_after_opening(saved, state):
     source.close()
 
 
-def test_a_disk_that_fails(saved, state):
-    class Failing:
-        def seek(self, *_args):
-            raise OSError(5, "Input/output error")
-
-        def close(self):
-            pass
+def test_a_disk_that_fails(saved, state, monkeypatch):
+    def fail(*_args):
+        raise OSError(5, "Input/output error")
 
     source = open_checkpoint(saved(state))
-    source.file.close()
-    source.file._file = Failing()
+    monkeypatch.setattr(source.file, "_read_some", fail)
     with pytest.raises(CheckpointError, match=r"'backbone\.gamma'.*Input/output error"):
         source.read("backbone.gamma")
+    source.close()
 
 
 def test_memory_is_not_the_file(saved, state):
