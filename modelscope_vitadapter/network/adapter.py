@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from modelscope_vitadapter.network.beit import Block, PatchEmbed, SharedPositionBias
 from modelscope_vitadapter.network.interaction import Geometry, InteractionBlock
-from modelscope_vitadapter.network.position_bias import GridSize, relative_position_index
+from modelscope_vitadapter.network.position_bias import GridSize
 from modelscope_vitadapter.network.spatial_prior import SpatialPriorModule
 
 
@@ -72,11 +72,10 @@ class BEiTAdapter(nn.Module):
         geometry = Geometry.of_window(image.shape[-2], image.shape[-1], image.device)
         c1, c = self._pyramid(image)
         x, cls = self._tokens(image)
-        index = relative_position_index(geometry.grid, device=image.device)
         vit_maps = []
         for interaction, indexes in zip(self.interactions, self.interaction_indexes, strict=True):
             blocks = self.blocks[indexes[0] : indexes[-1] + 1]
-            x, c, cls = interaction(x, c, cls, blocks, geometry, index)
+            x, c, cls = interaction(x, c, cls, blocks, geometry)
             vit_maps.append(_to_map(x, geometry.grid))
         c2, c3, c4 = self._split(c, geometry)
         maps = [self.up(c2) + c1, c2, c3, c4]
@@ -108,8 +107,8 @@ class BEiTAdapter(nn.Module):
 
 
 def _to_map(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Tokens `(B, h * w, C)` as a contiguous map `(B, C, h, w)`."""
-    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *shape)
+    """Tokens `(B, h * w, C)` as a map `(B, C, h, w)`, channels last: nothing is copied."""
+    return tokens.transpose(1, 2).view(tokens.shape[0], -1, *shape)
 
 
 def _add_vit_features(maps: Sequence[Tensor], vit_maps: Sequence[Tensor]) -> list[Tensor]:

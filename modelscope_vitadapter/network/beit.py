@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from modelscope_vitadapter.network.drop_path import DropPath
 from modelscope_vitadapter.network.position_bias import (
     GridSize,
+    strided_position_bias,
     table_for_window,
     table_length,
 )
@@ -74,13 +75,22 @@ class Attention(nn.Module):
         rows = table_for_window(table, self.table_grid, grid)
         return rows.t()[:, index].unsqueeze(0)
 
-    def forward(self, x: Tensor, grid: GridSize, index: Tensor) -> Tensor:
+    def position_bias_of_reversed_keys(self, grid: GridSize, dtype: torch.dtype) -> Tensor | None:
+        """The same with keys in reversed order, see `strided_position_bias`."""
+        table = self.relative_position_bias_table
+        if table is None or self.table_grid is None:
+            return None
+        rows = table_for_window(table, self.table_grid, grid)
+        return strided_position_bias(rows, grid, dtype=dtype).unsqueeze(0)
+
+    def forward(self, x: Tensor, grid: GridSize, index: Tensor | None = None) -> Tensor:
         """Attends among all tokens of a window.
 
         Args:
             x: `(B, N, C)`, the class token first.
             grid: `(height, width)` of the window in patches.
-            index: `relative_position_index(grid)`.
+            index: None, or `relative_position_index(grid)` to gather the position bias by, which is
+                the slower way to the same answer.
 
         Returns:
             `(B, N, C)`.
@@ -91,7 +101,12 @@ class Attention(nn.Module):
             bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
         qkv = F.linear(x, self.qkv.weight, bias).view(batch, tokens, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        position_bias = self.position_bias(grid, index)
+        if index is None:
+            position_bias = self.position_bias_of_reversed_keys(grid, q.dtype)
+            if position_bias is not None:  # the order of keys is nothing to attention
+                k, v = k.flip(2), v.flip(2)
+        else:
+            position_bias = self.position_bias(grid, index)
         x = F.scaled_dot_product_attention(
             q,
             k,
@@ -143,14 +158,14 @@ class Block(nn.Module):
         self.gamma_2 = nn.Parameter(torch.full((embed_dim,), init_values))
         self.with_cp = with_cp
 
-    def forward(self, x: Tensor, grid: GridSize, index: Tensor) -> Tensor:
+    def forward(self, x: Tensor, grid: GridSize, index: Tensor | None = None) -> Tensor:
         """Maps `(B, N, C)` to the same shape; arguments as `Attention.forward`."""
         if self.with_cp and x.requires_grad:
             x = checkpoint(self._forward, x, grid, index, use_reentrant=False)
             return x
         return self._forward(x, grid, index)
 
-    def _forward(self, x: Tensor, grid: GridSize, index: Tensor) -> Tensor:
+    def _forward(self, x: Tensor, grid: GridSize, index: Tensor | None) -> Tensor:
         x = x + self.drop_path(self.gamma_1 * self.attn(self.norm1(x), grid, index))
         x = x + self.drop_path(self.gamma_2 * self.mlp(self.norm2(x)))
         return x

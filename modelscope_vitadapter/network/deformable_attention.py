@@ -30,31 +30,25 @@ def multi_scale_deformable_attention(
     Returns:
         `(B, Q, M * D)`.
     """
-    batch, _, heads, head_dim = value.shape
-    queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
+    batch, _, _, head_dim = value.shape
+    queries = sampling_locations.shape[1]
     grids = (2 * sampling_locations - 1).transpose(1, 2).flatten(0, 1)  # (B * M, Q, L, P, 2)
     sizes = [height * width for height, width in spatial_shapes]
-    samples = []
+    weights = attention_weights.transpose(1, 2).flatten(0, 1).unsqueeze(1)  # (B * M, 1, Q, L, P)
+    outputs = []
     for level, level_value in enumerate(torch.split(value, sizes, dim=1)):
-        height, width = spatial_shapes[level]
-        maps = (
-            level_value.flatten(2).transpose(1, 2).reshape(batch * heads, head_dim, height, width)
+        maps = level_value.permute(0, 2, 3, 1).reshape(-1, head_dim, *spatial_shapes[level])
+        samples = F.grid_sample(
+            maps,
+            grids[:, :, level].to(maps.dtype),
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
         )
-        samples.append(
-            F.grid_sample(
-                maps,
-                grids[:, :, level].to(maps.dtype),
-                mode="bilinear",
-                padding_mode="zeros",
-                align_corners=False,
-            )
-        )
-    weights = attention_weights.transpose(1, 2).reshape(
-        batch * heads, 1, queries, len(sizes) * points
-    )
-    sampled = torch.stack(samples, dim=-2).flatten(-2)  # (B * M, D, Q, L * P)
-    output = (sampled * weights).sum(-1).view(batch, heads * head_dim, queries)
-    return output.transpose(1, 2).contiguous()
+        # level by level: samples of all levels at once would be the peak of the network's memory
+        outputs.append((samples * weights[:, :, :, level]).sum(-1))
+    output = sum(outputs[1:], outputs[0])
+    return output.view(batch, -1, queries).transpose(1, 2).contiguous()
 
 
 def reference_points(
@@ -68,6 +62,16 @@ def reference_points(
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
         points.append(torch.stack((grid_x.flatten(), grid_y.flatten()), dim=-1))
     return torch.cat(points)[None, :, None]
+
+
+def level_sizes(spatial_shapes: Sequence[SpatialShape], *, device: torch.device | str) -> Tensor:
+    """`(width, height)` of all maps, `(L, 2)` float32.
+
+    Filled in on the device: a list of numbers would be copied there, which waits for the device.
+    """
+    sizes = [size for height, width in spatial_shapes for size in (width, height)]
+    filled = [torch.full((), size, dtype=torch.float32, device=device) for size in sizes]
+    return torch.stack(filled).view(-1, 2)
 
 
 class MultiScaleDeformableAttention(nn.Module):
@@ -147,7 +151,7 @@ class MultiScaleDeformableAttention(nn.Module):
             weights = self.attention_weights(exact_query)
             offsets = offsets.view(batch, queries, heads, levels, points, 2)
             weights = weights.view(batch, queries, heads, levels * points).softmax(dim=-1)
-            cells = offsets.new_tensor([(width, height) for height, width in spatial_shapes])
+            cells = level_sizes(spatial_shapes, device=query.device)
             locations = reference_points[:, :, None, :, None, :] + offsets / cells[:, None, :]
             output = multi_scale_deformable_attention(
                 values.float(), spatial_shapes, locations, weights.view(offsets.shape[:-1])

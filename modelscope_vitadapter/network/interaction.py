@@ -62,7 +62,7 @@ class DepthwiseConv(nn.Module):
         for tokens, (height, width) in zip(
             torch.split(x, [h * w for h, w in shapes], dim=1), shapes, strict=True
         ):
-            maps = tokens.transpose(1, 2).reshape(batch, channels, height, width)
+            maps = tokens.transpose(1, 2).view(batch, channels, height, width)
             outputs.append(self.dwconv(maps).flatten(2).transpose(1, 2))
         return torch.cat(outputs, dim=1)
 
@@ -178,7 +178,7 @@ class InteractionBlock(nn.Module):
         cls: Tensor,
         blocks: Iterable[Block],
         geometry: Geometry,
-        index: Tensor,
+        index: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Runs one stage.
 
@@ -188,7 +188,7 @@ class InteractionBlock(nn.Module):
             cls: the class token `(B, 1, C)`.
             blocks: the ViT blocks of this stage.
             geometry: sizes and reference points of the window.
-            index: `relative_position_index` of the window.
+            index: see `Attention.forward`.
 
         Returns:
             `x`, `c` and `cls`, updated.

@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from modelscope_vitadapter.network.pixel_decoder import MSDeformAttnPixelDecoder
 from modelscope_vitadapter.network.positional_encoding import PositionalEncoding
@@ -60,17 +61,37 @@ class Mask2FormerHead(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The last layer's prediction.
 
+        The masks that layers attend through are predicted at the size at which they are used:
+        resizing is linear, so that it may come before the product with the queries. Of a full-size
+        window that leaves a fifth of the work that `predictions` puts into masks.
+
         Args:
             features: the backbone's maps `(B, C, H / s, W / s)`, strides s = 4, 8, 16, 32.
 
         Returns:
             Class logits `(B, Q, K + 1)`, "no object" last, and mask logits `(B, Q, H / 4, W / 4)`.
         """
-        *_, prediction = self.predictions(features)
-        return prediction
+        mask_features, maps = self.pixel_decoder(features)
+        mask_features = mask_features.float()
+        memories, positions = self._memories(maps)
+        sizes = [(int(m.shape[-2]), int(m.shape[-1])) for m in maps][: len(memories)]
+        resized = [
+            F.interpolate(mask_features, size, mode="bilinear", align_corners=False)
+            for size in sizes[: len(self.transformer_decoder.layers)]
+        ]
+        query = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)
+        for i, layer in enumerate(self.transformer_decoder.layers):
+            level = i % len(memories)
+            masks = self._mask_logits(self._normed(query), resized[level])
+            mask = attention_mask(masks, sizes[level])
+            query = layer(query, self._attends(layer, memories[level], positions[level], mask))
+        return self._predict(query, mask_features)
 
     def predictions(self, features: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Class and mask logits before the first layer and after each (deep supervision)."""
+        """Class and mask logits before the first layer and after each (deep supervision).
+
+        Masks are resized after they are predicted, as in the paper.
+        """
         mask_features, maps = self.pixel_decoder(features)
         memories, positions = self._memories(maps)
         sizes = [(int(m.shape[-2]), int(m.shape[-1])) for m in maps][: len(memories)]
@@ -118,24 +139,18 @@ class Mask2FormerHead(nn.Module):
 
     def _predict(self, query: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits `(B, Q, K + 1)` and mask logits `(B, Q, h, w)` of the current queries."""
-        normed = self.transformer_decoder.post_norm(query)
+        normed = self._normed(query)
         with full_precision(query):
-            exact = normed.float()
-            class_logits = self.cls_embed(exact)
-            mask_embedding = self.mask_embed(exact)
-            mask_logits = torch.einsum("bqc,bchw->bqhw", mask_embedding, mask_features.float())
-        return class_logits, mask_logits
+            class_logits = self.cls_embed(normed)
+        return class_logits, self._mask_logits(normed, mask_features)
 
+    def _normed(self, query: Tensor) -> Tensor:
+        """What predictions are made of, `(B, Q, C)` float32."""
+        normed: Tensor = self.transformer_decoder.post_norm(query)
+        return normed.float()
 
-def semantic_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
-    """Per-pixel class scores from per-query classes and masks (MaskFormer, arXiv 2107.06278, 3.4).
-
-    Args:
-        class_logits: `(B, Q, K + 1)`, "no object" last.
-        mask_logits: `(B, Q, h, w)`.
-
-    Returns:
-        `(B, K, h, w)`, at least 0; not normalised over classes.
-    """
-    classes = class_logits.softmax(dim=-1)[..., :-1]
-    return torch.einsum("bqc,bqhw->bchw", classes, mask_logits.sigmoid())
+    def _mask_logits(self, normed: Tensor, mask_features: Tensor) -> Tensor:
+        """Mask logits `(B, Q, h, w)` float32 at the size of `mask_features` `(B, C_out, h, w)`."""
+        with full_precision(normed):
+            mask_embedding = self.mask_embed(normed)
+            return torch.einsum("bqc,bchw->bqhw", mask_embedding, mask_features.float())

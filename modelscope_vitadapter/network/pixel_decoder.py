@@ -128,6 +128,6 @@ class MSDeformAttnPixelDecoder(nn.Module):
         memory = self.encoder(torch.cat(tokens, dim=1), torch.cat(positions, dim=1), shapes)
         parts = torch.split(memory, [height * width for height, width in shapes], dim=1)
         return [
-            part.transpose(1, 2).reshape(part.shape[0], -1, *shape)
+            part.transpose(1, 2).view(part.shape[0], -1, *shape)  # channels last: nothing is copied
             for part, shape in zip(parts, shapes, strict=True)
         ]

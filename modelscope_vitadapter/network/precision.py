@@ -1,6 +1,6 @@
 """Keeps numerically delicate steps in float32 while the rest runs in autocast."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -10,6 +10,10 @@ def full_precision(x: Tensor) -> AbstractContextManager[None]:
     """A context without autocast on the device of `x`.
 
     Sampling coordinates and mask embeddings lose whole pixels in bfloat16; they are computed in
-    float32 whatever the surrounding autocast says.
+    float32 whatever the surrounding autocast says. Devices that know no autocast (`meta`) need
+    nothing.
     """
-    return torch.autocast(x.device.type, enabled=False)
+    kind = x.device.type
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)

@@ -1,10 +1,17 @@
-"""The whole network: a window of an image to class scores."""
+"""The whole network: a window of an image to a class and a mask for each query."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelscope_vitadapter.network.adapter import BEiTAdapter
-from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead, semantic_scores
+from modelscope_vitadapter.network.cpu.applicability import (
+    compute_dtype,
+    serves_architecture,
+    serves_call,
+)
+from modelscope_vitadapter.network.cpu.segmentor import run_windows
+from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
+from modelscope_vitadapter.network.precision import full_precision
 
 SIZE_DIVISOR = 32
 """The coarsest stride: the network works on heights and widths that are multiples of it."""
@@ -27,22 +34,29 @@ class EncoderDecoderMask2Former(nn.Module):
         self.num_classes = num_classes
         self.align_corners = align_corners
 
-    def forward(self, window: Tensor) -> Tensor:
-        """Scores every class at every pixel of a window.
+    def forward(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        """Predicts a class and a mask for each query.
 
         Args:
             window: `(B, 3, H, W)` float32, normalised; any size from 1 pixel up. Sizes that are no
                 multiples of 32 are padded with zeros (the mean colour) at the bottom and the right.
 
         Returns:
-            `(B, K, H, W)` float32, at least 0.
+            Class logits `(B, Q, K + 1)`, "no object" last, and mask logits `(B, Q, H' / 4, W' / 4)`
+            of the padded window `(H', W')`, both float32. `inference.scores` makes class scores of
+            them.
         """
         height, width = window.shape[-2:]
-        padding = (-width % SIZE_DIVISOR, -height % SIZE_DIVISOR)
+        padding = (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR)
         if any(padding):
-            window = F.pad(window, (0, padding[0], 0, padding[1]))
-        scores = semantic_scores(*self.decode_head(self.backbone(window)))
-        scores = F.interpolate(
-            scores, window.shape[-2:], mode="bilinear", align_corners=self.align_corners
-        )
-        return scores[..., :height, :width] if any(padding) else scores
+            window = F.pad(window, padding)
+        if self._on_cpu_path(window):
+            dtype = compute_dtype()
+            with full_precision(window):
+                return run_windows(self.backbone, self.decode_head, window, dtype)
+        class_logits, mask_logits = self.decode_head(self.backbone(window))
+        return class_logits, mask_logits
+
+    def _on_cpu_path(self, window: Tensor) -> bool:
+        """Whether `network.cpu` computes this; see there."""
+        return serves_call(self, window) and serves_architecture(self.backbone, self.decode_head)

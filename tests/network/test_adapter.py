@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from modelscope_vitadapter.network import adapter
 from modelscope_vitadapter.network.adapter import interpolate_position_embedding
 from tests.support.configs import WIDTH
 from tests.support.networks import random_image, tiny_network
@@ -29,11 +30,11 @@ def test_a_narrower_window_reads_the_sub_window_of_the_table():
     seen = []
     attention.register_forward_pre_hook(lambda _m, given: seen.append(given))
     module(random_image(1, 3, 32, 64))
-    x, grid, index = seen[0]
+    x, grid, _ = seen[0]
     assert grid == (2, 4)
     assert x.shape == (1, 9, WIDTH)
     offsets = attention.relative_position_bias_table[:-3].view(7, 7, 2)
-    bias = attention.position_bias(grid, index)[0]
+    bias = attention.position_bias_of_reversed_keys(grid, torch.float32)[0].flip(-1)
     # token 8 is the cell (1, 3), token 1 the cell (0, 0); the table's centre is (3, 3)
     torch.testing.assert_close(bias[:, 8, 1], offsets[3 + 1, 3 + 3])
     torch.testing.assert_close(bias[:, 1, 8], offsets[3 - 1, 3 - 3])
@@ -101,8 +102,16 @@ def test_training_after_inference_reaches_every_parameter():
     module = backbone()
     image = random_image(2, 3, 64, 64)
     with torch.inference_mode():
-        module(image)  # caches the position index
+        module(image)
     module.train()
     sum(m.square().sum() for m in module(image)).backward()
     without = [name for name, p in module.named_parameters() if p.grad is None]
     assert without == []
+
+
+def test_tokens_become_maps_without_a_copy():
+    tokens = random_image(2, 6, WIDTH)
+    maps = adapter._to_map(tokens, (2, 3))
+    assert maps.data_ptr() == tokens.data_ptr()
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(maps, tokens.transpose(1, 2).reshape(2, WIDTH, 2, 3))

@@ -2,8 +2,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from modelscope_vitadapter.network import beit
 from modelscope_vitadapter.network.beit import Attention, Block, Mlp, PatchEmbed
-from modelscope_vitadapter.network.position_bias import relative_position_index, table_length
+from modelscope_vitadapter.network.position_bias import (
+    relative_position_index,
+    strided_position_bias,
+    table_length,
+)
 from tests.support.networks import randomise
 
 GRID = (2, 3)
@@ -57,6 +62,48 @@ def test_attention_equals_explicit_softmax(options, scale):
     torch.testing.assert_close(
         module(x, GRID, index), explicit(module, x, scale, index), rtol=1e-5, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("grid", [GRID, (1, 2), (3, 3), (1, 1)])
+@pytest.mark.parametrize("table_grid", [GRID, None])
+def test_attention_without_an_index_equals_that_with_one(grid, table_grid):
+    module = attention(table_grid=table_grid)
+    x = torch.randn(2, 1 + grid[0] * grid[1], 8)
+    torch.testing.assert_close(
+        module(x, grid), module(x, grid, relative_position_index(grid)), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_the_position_bias_is_made_in_the_type_of_the_attention(monkeypatch):
+    given = []
+    fused = F.scaled_dot_product_attention
+
+    def keep(q, k, v, **options):
+        given.append((q.dtype, options["attn_mask"]))
+        return fused(q, k, v, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", keep)
+    made = []
+    monkeypatch.setattr(
+        beit,
+        "strided_position_bias",
+        lambda *a, **k: made.append(strided_position_bias(*a, **k)) or made[-1],
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        attention()(torch.randn(2, TOKENS, 8), GRID)
+    (dtype, mask), (bias,) = given[0], made
+    assert dtype == mask.dtype == bias.dtype == torch.bfloat16
+    assert mask.data_ptr() == bias.data_ptr()  # not copied on the way
+    assert mask.stride()[1:] == bias.stride()
+
+
+def test_gradients_equal_those_of_the_gathered_bias():
+    x = torch.randn(2, TOKENS, 8)
+    module, plain = attention(), attention()
+    module(x, GRID).square().sum().backward()
+    plain(x, GRID, relative_position_index(GRID)).square().sum().backward()
+    for one, other in zip(module.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_keys_have_no_bias_to_train():

@@ -5,6 +5,7 @@ import torch
 
 from modelscope_vitadapter.network.deformable_attention import (
     MultiScaleDeformableAttention,
+    level_sizes,
     multi_scale_deformable_attention,
     reference_points,
 )
@@ -83,6 +84,12 @@ def test_reference_points_are_the_centres_of_all_cells():
     assert points.shape == (1, 7, 1, 2)
     expected = [(x, y) for y in (1 / 4, 3 / 4) for x in (1 / 6, 3 / 6, 5 / 6)] + [(0.5, 0.5)]
     torch.testing.assert_close(points[0, :, 0], torch.tensor(expected))
+
+
+def test_level_sizes_are_width_and_height():
+    sizes = level_sizes([(2, 3), (5, 1)], device="cpu")
+    assert sizes.dtype == torch.float32
+    assert sizes.tolist() == [[3.0, 2.0], [1.0, 5.0]]
 
 
 def module(**options):

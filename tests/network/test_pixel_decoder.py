@@ -131,3 +131,16 @@ def test_pre_norm_encoder_ends_with_a_norm():
     output = encoder(x, position, [(2, 1), (1, 2), (2, 1)])
     normed = (output - encoder.post_norm.bias) / encoder.post_norm.weight
     torch.testing.assert_close(normed.mean(-1), torch.zeros(1, 6), rtol=0, atol=1e-4)
+
+
+def test_maps_are_views_of_the_encoders_tokens():
+    decoder = pixel_decoder()
+    kept = []
+    decoder.encoder.register_forward_hook(lambda _m, _i, output: kept.append(output))
+    _, maps = decoder(features())
+    start = 0
+    for found, (height, width) in zip(maps, [(2, 3), (4, 6), (8, 12)], strict=True):
+        part = kept[0][:, start : start + height * width]
+        start += height * width
+        assert found.data_ptr() == part.data_ptr()
+        assert torch.equal(found, part.transpose(1, 2).reshape(2, WIDTH, height, width))

@@ -9,6 +9,7 @@ from modelscope_vitadapter.network import position_bias
 from modelscope_vitadapter.network.position_bias import (
     interpolate_offsets,
     relative_position_index,
+    strided_position_bias,
     table_for_window,
     table_length,
 )
@@ -34,6 +35,39 @@ def test_index_equals_brute_force(grid):
     assert index.dtype == torch.int64
     assert torch.equal(index, rows_by_hand(grid))
     assert index.max() == table_length(grid) - 1
+
+
+GRIDS = [(1, 1), (1, 5), (4, 1), (2, 2), (7, 5), (3, 8), (6, 6)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_laid_out_by_strides_equals_gathered_by_the_index(grid, dtype):
+    table = random_table(grid, heads=3)
+    bias = strided_position_bias(table, grid, dtype=dtype)
+    gathered = table.t()[:, relative_position_index(grid)].to(dtype)
+    assert bias.dtype == dtype
+    assert torch.equal(bias.flip(-1), gathered)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_rows_lie_where_fused_attention_takes_them_without_a_copy(grid):
+    bias = strided_position_bias(random_table(grid), grid, dtype=torch.float16)
+    assert bias.stride(-1) == 1
+    assert all(stride % 8 == 0 for stride in bias.stride()[:-1])
+    padding = bias.as_strided((2, bias.stride(1)), (bias.stride(0), 1))[:, bias.shape[-1] :]
+    assert not padding.any()  # nothing that could be NaN
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 4), (3, 2)])
+def test_gradients_of_the_strided_bias_equal_those_of_the_gather(grid):
+    plain, strided = (random_table(grid).requires_grad_() for _ in range(2))
+    gathered = plain.t()[:, relative_position_index(grid)]
+    weights = torch.randn(gathered.shape, generator=torch.Generator().manual_seed(1))
+    (gathered * weights).sum().backward()
+    bias = strided_position_bias(strided, grid, dtype=torch.float32)
+    (bias * weights.flip(-1)).sum().backward()
+    torch.testing.assert_close(strided.grad, plain.grad, rtol=1e-5, atol=1e-5)
 
 
 def random_table(grid, heads=2):
@@ -133,3 +167,28 @@ def test_gradients_reach_the_table_of_a_smaller_window():
     table = random_table((3, 3)).requires_grad_()
     table_for_window(table, (3, 3), (2, 2)).sum().backward()
     assert table.grad.sum() == 2 * (9 + 3)
+
+
+def test_gradients_reach_the_table_of_a_larger_window():
+    table = random_table((3, 3)).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: table_for_window(t, (3, 3), (4, 3)), [table])
+
+
+def test_training_works_after_inference_of_the_same_larger_window():
+    position_bias._spline_matrix.cache_clear()
+    table = random_table((3, 3)).requires_grad_()
+    with torch.inference_mode():
+        table_for_window(table, (3, 3), (5, 4))
+    table_for_window(table, (3, 3), (5, 4)).square().sum().backward()
+    assert table.grad.abs().sum() > 0
+
+
+def test_interpolation_is_exact_in_autocast():
+    table = random_table((3, 3))
+    exact = table_for_window(table, (3, 3), (5, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(table_for_window(table, (3, 3), (5, 4)), exact)
+
+
+def test_the_spline_operator_is_well_behaved():
+    torch.library.opcheck(position_bias._spline_matrices, ([3, 1], [4, 5], torch.device("cpu")))

@@ -1,7 +1,5 @@
 """Which networks and calls the processor's path serves; all others take the plain modules."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
@@ -72,7 +70,7 @@ def _is_watched(windows: Tensor) -> bool:
         or torch._C._get_tracing_state() is not None
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.is_functorch_wrapped_tensor(windows)
-        or _has_any_global_hook()
+        or _has_any_global_hook()  # type: ignore[no-untyped-call]
     )
 
 
@@ -99,26 +97,33 @@ def serves_architecture(backbone: BEiTAdapter, head: Mask2FormerHead) -> bool:
         layer.operation_order[0] != "self_attn" or len(layer.attentions) != 1 for layer in layers
     ):
         return False
+    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    if any(norm.running_mean is None for norm in norms):
+        return False
     return all(_has_own_parts(module) for part in (backbone, head) for module in part.modules())
 
 
 def _has_own_parts(module: nn.Module) -> bool:
     """Whether the parts of a module are those that it was built with, as far as they are read."""
     if isinstance(module, SpatialPriorModule):
-        layers = (module.stem, module.conv2, module.conv3, module.conv4)
-        if not all(map(_norms_follow_convolutions, layers)):
+        rows = (module.stem, module.conv2, module.conv3, module.conv4)
+        if not all(map(_norms_follow_convolutions, rows)):
             return False
-    if isinstance(module, FeedForward) and not all(map(_is_step, module.layers)):
-        return False
+    if isinstance(module, FeedForward):
+        return all(map(_is_feed_forward_step, module.layers))
     parts = PARTS.get(type(module), {})
-    named = [(module.get_submodule(name), kind) for name, kind in parts.items()]
-    return all(
-        type(part) is kind and not (isinstance(part, nn.BatchNorm2d) and part.running_mean is None)
-        for part, kind in named
-    )
+    return all(type(module.get_submodule(name)) is kind for name, kind in parts.items())
 
 
-def _norms_follow_convolutions(layers: Iterable[nn.Module]) -> bool:
+def _norms_follow_convolutions(layers: nn.Sequential) -> bool:
     kinds = [type(layer) for layer in layers]
-    convolutions = [i for i, kind in enumerate(kinds) if kind is nn.Conv2d]
-    return all(nn.BatchNorm2d in kinds[i + 1 : i + 2] for i in convolutions)
+    return all(kinds[i + 1] is nn.BatchNorm2d for i, kind in enumerate(kinds) if kind is nn.Conv2d)
+
+
+def _is_feed_forward_step(step: nn.Module) -> bool:
+    """Whether a step is a linear layer, alone or with an activation of single values."""
+    if not isinstance(step, nn.Sequential):
+        return type(step) in (nn.Linear, nn.Dropout)
+    activation = step[1]
+    shared = not isinstance(activation, nn.PReLU) or activation.num_parameters == 1
+    return type(step[0]) is nn.Linear and shared

@@ -23,8 +23,8 @@ class BandFeedForward:
                 fused = isinstance(activation, nn.ReLU)
                 name = "relu" if fused else "none"
                 self._steps.append(PackedLinear.of(linear, dtype=dtype, activation=name))
-                if not fused:
-                    self._steps.append(activation)
+                if not fused:  # in float32: a PReLU has a weight
+                    self._steps += [Tensor.float, activation]
             elif isinstance(layer, nn.Linear):
                 self._steps.append(PackedLinear.of(layer, dtype=dtype))
 

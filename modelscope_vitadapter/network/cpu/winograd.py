@@ -60,8 +60,8 @@ def convolve_in_place(
 ) -> None:
     """`F.conv2d(map, weight, padding=1)`, written over its input.
 
-    A quarter of the products of a direct convolution: with the full-size model 0.4 of its time. They
-    are float32 always: the transforms spread values too widely for less.
+    A quarter of the products of a direct convolution: with the full-size model 0.4 of its time.
+    They are float32 always: the transforms spread values too widely for less.
 
     Args:
         tokens: `(H * W, C)` float32, the map row by row; H and W multiples of 4.
