@@ -10,7 +10,7 @@ endif
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: demo test test-all lint install clean
+.PHONY: demo test test-all lint install clean bench bench-env
 
 install: $(STAMP)
 
@@ -33,6 +33,12 @@ test: lint
 
 test-all: test
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+bench-env: $(STAMP)
+	$(BIN)/python benchmarks/builtin_env.py $(ARGS)
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/compare.py $(ARGS)
 
 clean:
 	$(PYTHON) -c "import shutil; [shutil.rmtree(d, ignore_errors=True) for d in ('build', 'dist', '.pytest_cache', '.mypy_cache', '.ruff_cache')]"

@@ -1,0 +1,11 @@
+"""Compares this package with ModelScope's built-in model: `python benchmarks/compare.py --help`."""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # The folder of a script comes first in the import path; its parent holds the packages.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from benchmarks.comparison import main
+
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Stands in for timm, of which the built-in model takes four small names."""

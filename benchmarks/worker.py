@@ -1,0 +1,249 @@
+"""One side of a comparison, in a process of its own: a model loaded through ModelScope's pipeline.
+
+Commands come in as lines of JSON on the standard input, answers go out as lines of JSON; whatever
+libraries print goes to the standard error. Between commands the process sleeps. It ends at once
+when its input is closed, also in the middle of a picture, so it never outlives its starter.
+
+This file runs under the built-in model's Python too, so it imports nothing of its siblings.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+
+OURS, BUILTIN = "ours", "builtin"
+HOME = {OURS: "modelscope_vitadapter", BUILTIN: "modelscope"}
+
+
+def memory_and_faults():
+    """Bytes of the process's largest resident set so far, and its page faults so far."""
+    if os.name == "nt":
+        return _windows_memory_and_faults()
+    import resource
+
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    faults = own.ru_minflt + own.ru_majflt
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux's ru_maxrss would include what the parent held when it forked
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024, faults
+    return own.ru_maxrss * (1 if sys.platform == "darwin" else 1024), faults
+
+
+def _windows_memory_and_faults():
+    import ctypes
+    from ctypes import wintypes
+
+    sizes = ("peak", "now", "q1", "q2", "q3", "q4", "page_file", "peak_page_file")
+
+    class Counters(ctypes.Structure):
+        _fields_ = [
+            ("cb", wintypes.DWORD),
+            ("faults", wintypes.DWORD),
+            *((name, ctypes.c_size_t) for name in sizes),
+        ]
+
+    counters = Counters(cb=ctypes.sizeof(Counters))
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel.GetCurrentProcess.restype = wintypes.HANDLE
+    ask = kernel.K32GetProcessMemoryInfo
+    ask.argtypes = [wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD]
+    if not ask(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
+        raise ctypes.WinError(ctypes.get_last_error())
+    return counters.peak, counters.faults
+
+
+@contextmanager
+def measured(into):
+    """Adds wall-clock and processor time, page faults and the peak so far to a dict."""
+    times, (_, faults), start = os.times(), memory_and_faults(), time.perf_counter()
+    yield
+    into["wall_s"] = time.perf_counter() - start
+    now, (into["peak_bytes"], faults_now) = os.times(), memory_and_faults()
+    into["user_s"], into["system_s"] = now.user - times.user, now.system - times.system
+    into["page_faults"] = faults_now - faults
+
+
+def class_map_of(result, classes):
+    """Class ids `(H, W)` int32 of a pipeline's result, put together from masks and labels."""
+    import numpy as np
+
+    ids = {name: i for i, name in enumerate(classes)}
+    class_map = np.full(result["masks"][0].shape, -1, np.int32)
+    for mask, label in zip(result["masks"], result["labels"], strict=True):
+        class_map[np.asarray(mask, bool)] = ids[label]
+    return class_map
+
+
+class Side:
+    """Loads a model of one side and segments pictures with it; each method is a command."""
+
+    def __init__(self):
+        self.side = ""
+        self.pipe = None
+
+    def load(self, *, side, model_dir, threads, dtype="float32"):
+        """Imports the libraries and builds the pipeline, each measured."""
+        self.side, answer = side, {"import": {}, "load": {}}
+        with measured(answer["import"]):
+            import torch
+            from modelscope.pipelines import pipeline
+            from modelscope.utils.constant import Tasks
+
+            if side == OURS:
+                from modelscope_vitadapter import segmentation_model, segmentation_pipeline
+
+                assert segmentation_pipeline, "is imported here to be counted here"
+            else:
+                import mmdet.models
+                from modelscope.models.cv.image_semantic_segmentation import vit_adapter
+
+                assert mmdet.models, vit_adapter
+        torch.set_num_threads(threads)
+        options = {"torch_dtype": dtype} if side == OURS else {"trust_remote_code": True}
+        checkpoint = {}
+        if side == OURS:
+            load_into = segmentation_model.load_into
+
+            def timed_load_into(*args, **kwargs):
+                with measured(checkpoint):
+                    return load_into(*args, **kwargs)
+
+            segmentation_model.load_into = timed_load_into
+        with measured(answer["load"]):
+            self.pipe = pipeline(Tasks.image_segmentation, model=model_dir, device="cpu", **options)
+        answer["checkpoint"] = checkpoint
+        answer["python"] = ".".join(map(str, sys.version_info[:3]))
+        answer["torch"], answer["threads"] = torch.__version__, torch.get_num_threads()
+        self._check_side()
+        return answer
+
+    def _check_side(self):
+        home = type(self.pipe.model).__module__.split(".")[0]
+        if home != HOME[self.side]:
+            raise RuntimeError(
+                f"this Python built a model of {home!r} where {HOME[self.side]!r} was to be "
+                "measured: the built-in model needs an environment without this package (python "
+                "benchmarks/builtin_env.py), the other side one in which it is installed"
+            )
+
+    def segment(self, *, picture, options=None):
+        """Segments a picture, measured; on this package's side also says the windows' sizes."""
+        windows = []
+
+        def note(module, inputs):
+            if self.side == OURS:
+                windows.extend([list(inputs[0].shape[-2:])] * len(inputs[0]))
+
+        hook = self.pipe.model.model.register_forward_pre_hook(note)
+        answer = {"windows": windows}
+        try:
+            with measured(answer):
+                result = self.pipe(picture, **(options or {}))
+        finally:
+            hook.remove()
+        answer["classes"] = len(result["labels"])
+        answer["returned_bytes"] = sum(mask.nbytes for mask in result["masks"])
+        return answer
+
+    def logits(self, *, picture, out):
+        """Saves the class and mask logits of every window of a picture and the class map."""
+        import numpy as np
+
+        windows, seen = [], {}
+        network = self.pipe.model.model
+
+        def keep_ours(module, inputs, output):
+            pairs = zip(output[0], output[1], strict=True)
+            windows.extend([(a.float().clone(), b.float().clone()) for a, b in pairs])
+
+        def keep_builtin(module, inputs, output):  # lists of all layers' predictions
+            windows.extend(zip(output[0][-1].clone(), output[1][-1].clone(), strict=True))
+
+        hooked = network if self.side == OURS else network.decode_head
+        hook = hooked.register_forward_hook(keep_ours if self.side == OURS else keep_builtin)
+        try:
+            result = self.pipe(picture)
+        finally:
+            hook.remove()
+        for i, (class_logits, mask_logits) in enumerate(windows):
+            seen[f"class_logits_{i}"] = class_logits.numpy()
+            seen[f"mask_logits_{i}"] = mask_logits.numpy()
+        class_map = class_map_of(result, self.pipe.model.CLASSES)
+        np.savez(out, class_map=class_map, **seen)
+        return {"windows": len(windows)}
+
+    def profile(self, *, picture):
+        """Wall-clock time of each stage of one picture, without that of stages inside of it."""
+        from modelscope_vitadapter.network.stages import observed_by
+
+        seconds, open_stages = {}, []
+
+        @contextmanager
+        def observer(name):
+            start = time.perf_counter()
+            open_stages.append(0.0)
+            try:
+                yield
+            finally:
+                took = time.perf_counter() - start
+                inner = open_stages.pop()
+                seconds[name] = seconds.get(name, 0.0) + took - inner
+                if open_stages:
+                    open_stages[-1] += took
+
+        answer = {"stages": seconds}
+        with measured(answer), observed_by(observer):
+            self.pipe(picture)
+        answer["rest"] = answer["wall_s"] - sum(seconds.values())
+        return answer
+
+
+def serve(commands):
+    """Answers commands until the input ends.
+
+    Args:
+        commands: functions by name; called with the keyword arguments of a command, they return
+            what can be written as JSON.
+    """
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    waiting = queue.SimpleQueue()
+    threading.Thread(target=_read_lines, args=(waiting,), daemon=True).start()
+    while True:
+        command = json.loads(waiting.get())
+        name = command.pop("command")
+        try:
+            answer = commands[name](**command) or {}
+        except Exception as error:
+            traceback.print_exc()
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def _read_lines(waiting):
+    for line in sys.stdin:
+        waiting.put(line)
+    os._exit(0)
+
+
+def _forget_own_folder():
+    """Takes this file's folder out of the import path: its siblings' names are ordinary words."""
+    own = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != own]
+
+
+if __name__ == "__main__":
+    _forget_own_folder()
+    SIDE = Side()
+    serve(
+        {name: getattr(SIDE, name) for name in ("load", "segment", "logits", "profile")},
+    )

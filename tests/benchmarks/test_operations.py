@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from benchmarks.model_files import model_config
+from benchmarks.operations import ATTENTION, CONVOLUTION, LINEAR, count_operations
+from benchmarks.rates import best_rates, floor_seconds, operations
+from tests.support.configs import WIDTH, tiny_config
+
+TOKENS = 1 + 4 * 4
+
+
+def total(counts):
+    return {kind: sum(shapes.values()) for kind, shapes in counts.items()}
+
+
+def test_full_size_window():
+    counted = total(count_operations(model_config("full"), (896, 896)))
+    assert sum(counted.values()) == pytest.approx(7.3e12, rel=0.03)
+    backbone_attention = 24 * 4 * 16 * 3137**2 * 64
+    assert backbone_attention < counted[ATTENTION] < 1.05 * backbone_attention
+
+
+def test_kinds_of_a_tiny_window():
+    counts = count_operations(tiny_config(), (64, 64))
+    blocks = 4
+    assert counts[ATTENTION][2, TOKENS, TOKENS, WIDTH // 2] == (
+        blocks * 4 * 2 * TOKENS**2 * WIDTH // 2
+    )
+    assert counts[LINEAR][TOKENS, WIDTH, 3 * WIDTH] == blocks * 2 * TOKENS * WIDTH * 3 * WIDTH
+    assert counts[LINEAR][6, WIDTH, 8] > 0, "the mask embedding of six queries"
+    assert all(len(shape) == 7 for shape in counts[CONVOLUTION])
+
+
+def test_shapes_say_how_many_operations_they_take():
+    counts = count_operations(tiny_config(), (64, 64))
+    for kind in (LINEAR, ATTENTION):
+        for shape, counted in counts[kind].items():
+            assert counted % operations(shape) == 0
+    plain = {s: n for s, n in counts[CONVOLUTION].items() if s[5] > 0}
+    assert plain
+    for shape, counted in plain.items():
+        assert counted % operations(shape) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rates_of_every_kind(dtype):
+    counts = count_operations(tiny_config(), (64, 64))
+    rates = best_rates(counts, dtype)
+    assert set(rates) == {LINEAR, CONVOLUTION, ATTENTION}
+    for one in rates.values():
+        assert one["rate"] == max(one["tried"].values()) > 0
+        assert one["way"] in one["tried"]
+    floors = floor_seconds(counts, rates)
+    assert floors[LINEAR] == pytest.approx(total(counts)[LINEAR] / rates[LINEAR]["rate"])
+
+
+def test_ways_of_a_linear_layer_agree():
+    from benchmarks.rates import _linear_ways
+
+    torch.manual_seed(0)
+    answers = {name: run() for name, run in _linear_ways((8, 4, 6), torch.float32)}
+    expected = answers.pop("linear")
+    for name, answer in answers.items():
+        found = answer.permute(0, 2, 3, 1).reshape(8, 6) if answer.ndim == 4 else answer
+        torch.testing.assert_close(found, expected, msg=name)

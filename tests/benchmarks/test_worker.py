@@ -1,0 +1,108 @@
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks.worker import BUILTIN, OURS, Side, class_map_of, measured, memory_and_faults
+from benchmarks.workers import own_side
+from modelscope_vitadapter.network.stages import stage
+from tests.support.configs import GOLDEN
+
+BASE = GOLDEN / "base"
+
+
+class AdapterModel:
+    """Of neither side."""
+
+
+@pytest.fixture(scope="module")
+def expected():
+    with np.load(BASE / "expected.npz") as answers:
+        return {name: answers[name] for name in answers.files}
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """A worker that has loaded the golden model, and what it said."""
+    with own_side("golden", threads=1) as worker:
+        answer = worker.ask("load", side=OURS, model_dir=str(BASE), threads=1)
+        yield worker, answer
+
+
+def test_load_is_measured_part_by_part(loaded):
+    _, answer = loaded
+    assert 0 < answer["checkpoint"]["wall_s"] < answer["load"]["wall_s"]
+    assert answer["import"]["peak_bytes"] <= answer["load"]["peak_bytes"]
+    assert answer["threads"] == 1
+
+
+def test_segment_says_what_the_network_was_given(loaded, expected):
+    worker, _ = loaded
+    answer = worker.ask("segment", picture=str(BASE / "china.png"))
+    assert answer["classes"] == len(expected["china/labels"])
+    assert answer["windows"][0] == [64, 64]
+    assert answer["returned_bytes"] == expected["china/classmap"].size * 8 * answer["classes"]
+    small = worker.ask("segment", picture=str(BASE / "china.png"), options={"mask_dtype": "bool"})
+    assert small["returned_bytes"] * 8 == answer["returned_bytes"]
+
+
+def test_logits_are_those_of_every_window(loaded, expected, tmp_path):
+    worker, _ = loaded
+    answer = worker.ask("logits", picture=str(BASE / "china.png"), out=str(tmp_path / "one.npz"))
+    with np.load(tmp_path / "one.npz") as saved:
+        assert len(saved.files) == 1 + 2 * answer["windows"]
+        np.testing.assert_array_equal(saved["class_map"], expected["china/classmap"])
+        for kind, name in (("class", "cls"), ("mask", "mask")):
+            found = saved[f"{kind}_logits_0"]
+            np.testing.assert_allclose(found, expected[f"china/window0_{name}"][0], atol=1e-3)
+        assert not np.array_equal(saved["mask_logits_0"], saved["mask_logits_1"])
+
+
+def test_profile_covers_the_picture(loaded):
+    worker, _ = loaded
+    answer = worker.ask("profile", picture=str(BASE / "china.png"))
+    assert {"attention", "pixel decoder", "resize"} <= set(answer["stages"])
+    assert answer["rest"] + sum(answer["stages"].values()) == pytest.approx(answer["wall_s"])
+    assert answer["rest"] > 0
+
+
+def test_the_wrong_environment_is_refused():
+    class Pipe:
+        model = AdapterModel()
+
+    side = Side()
+    side.pipe, side.side = Pipe, BUILTIN
+    with pytest.raises(
+        RuntimeError, match=r"of '\w+'.*'modelscope' was to be measured.*builtin_env"
+    ):
+        side._check_side()
+
+
+def test_inner_stages_take_their_time_from_outer_ones():
+    def pipe(picture):
+        with stage("outer"):
+            time.sleep(0.02)
+            with stage("inner"):
+                time.sleep(0.2)
+
+    side = Side()
+    side.pipe = pipe
+    stages = side.profile(picture="any.png")["stages"]
+    assert stages["inner"] >= 0.2 > stages["outer"] >= 0.02
+
+
+def test_peak_and_faults_grow_with_memory_that_is_touched():
+    peak, faults = memory_and_faults()
+    answer = {}
+    with measured(answer):
+        ones = np.ones(peak + 64 * 2**20, np.uint8)
+    assert answer["peak_bytes"] >= len(ones)
+    assert answer["page_faults"] > 0
+    assert memory_and_faults()[1] >= faults
+    assert answer["wall_s"] > 0
+
+
+def test_class_map_is_put_together_from_masks_and_labels():
+    masks = [np.array([[0, 1]]), np.array([[1, 0]])]
+    result = {"masks": masks, "labels": ["sky", "tree"]}
+    assert class_map_of(result, ["tree", "grass", "sky"]).tolist() == [[0, 2]]

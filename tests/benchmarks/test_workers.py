@@ -1,0 +1,100 @@
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmarks.workers import ROOT, Worker, WorkerError, ended_by_signals
+
+SERVER = """
+import os, sys, time
+from benchmarks.worker import serve
+
+def add(*, a, b):
+    print("a library talks on the standard output")
+    return {"sum": a + b}
+
+def fail():
+    raise ValueError("no such picture")
+
+def die():
+    print("my last words", file=sys.stderr, flush=True)
+    os._exit(7)
+
+def sleep(*, seconds):
+    time.sleep(seconds)
+
+def threads():
+    return {"threads": os.environ["OMP_NUM_THREADS"], "pid": os.getpid()}
+
+serve({one.__name__: one for one in (add, fail, die, sleep, threads)})
+"""
+
+
+@pytest.fixture
+def worker():
+    with Worker("test", [sys.executable, "-c", SERVER], threads=3) as one:
+        yield one
+
+
+def test_answers_come_through_though_libraries_print(worker):
+    assert worker.ask("add", a=1, b=2) == {"sum": 3}
+    assert worker.ask("add", a=3, b=4) == {"sum": 7}
+    assert worker.ask("threads")["threads"] == "3"
+
+
+def test_a_failed_command_is_told_and_the_worker_lives(worker):
+    with pytest.raises(WorkerError, match=r"'fail' failed with ValueError: no such picture"):
+        worker.ask("fail")
+    assert worker.ask("add", a=1, b=1) == {"sum": 2}
+
+
+def test_a_dead_worker_is_told_with_its_last_words(worker):
+    with pytest.raises(WorkerError, match=r"(?s)ended with status 7 at 'die'.*my last words"):
+        worker.ask("die")
+
+
+def test_a_program_that_is_not_there():
+    with pytest.raises(WorkerError, match="could not be started"):
+        Worker("test", ["no-such-program"], threads=1)
+
+
+def test_closing_ends_it_and_may_be_repeated(worker):
+    worker.ask("add", a=1, b=1)
+    worker.close()
+    assert worker.process.returncode == 0
+    worker.close()
+
+
+def test_it_ends_in_the_middle_of_work_when_its_starter_is_gone():
+    # As after a crash of the starter, nobody but the closed pipe tells the worker.
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
+    process.stdin.write(
+        b'{"command": "add", "a": 1, "b": 2}\n{"command": "sleep", "seconds": 60}\n'
+    )
+    process.stdin.flush()
+    process.stdout.readline()
+    process.stdin.close()
+    started = time.monotonic()
+    assert process.wait(30) == 0
+    assert time.monotonic() - started < 30
+    process.stdout.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to handle")
+def test_a_termination_signal_unwinds():
+    import signal
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught, ended_by_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
