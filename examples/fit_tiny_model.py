@@ -24,8 +24,8 @@ from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.checkpoint.save import save_state_dict
 from modelscope_vitadapter.config.model_settings import parse_model
 from modelscope_vitadapter.config.reader import read_config
+from modelscope_vitadapter.inference.scores import window_scores
 from modelscope_vitadapter.network.deformable_attention import MultiScaleDeformableAttention
-from modelscope_vitadapter.network.mask2former_head import semantic_scores
 from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
 
 MODEL_DIR = Path(__file__).parent / "tiny_model"
@@ -175,7 +175,7 @@ def segmentation_loss(network: EncoderDecoderMask2Former, images: Tensor, labels
     predictions = list(network.decode_head.predictions(network.backbone(images)))
     cells = F.adaptive_avg_pool2d(masks, predictions[-1][1].shape[-2:])
     loss = torch.stack([query_loss(*prediction, cells) for prediction in predictions]).sum()
-    scores = F.interpolate(semantic_scores(*predictions[-1]), masks.shape[-2:], mode="bilinear")
+    scores = window_scores(*predictions[-1], (SIDE, SIDE), align_corners=network.align_corners)
     probabilities = scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-6)
     return loss + 5 * F.nll_loss(probabilities.clamp(min=1e-6).log(), labels)
 
@@ -225,7 +225,9 @@ def validate(network: EncoderDecoderMask2Former, scenes: int) -> float:
     rng = np.random.default_rng(VALIDATION)
     for _ in range(scenes // 8):
         images, labels = draw_batch(rng, 8)
-        pairs = labels * len(CLASSES) + network(images).argmax(dim=1)
+        predictions = network(images)
+        scores = window_scores(*predictions, (SIDE, SIDE), align_corners=network.align_corners)
+        pairs = labels * len(CLASSES) + scores.argmax(dim=1)
         counts += torch.bincount(pairs.flatten(), minlength=counts.numel()).view_as(counts)
     network.train()
     intersection = counts.diagonal()

@@ -1,7 +1,8 @@
 """The model that ModelScope builds for `vitadapter-semantic-segmentation`."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.checkpoint.locate import find_checkpoint
 from modelscope_vitadapter.devices import builtin_device_name
-from modelscope_vitadapter.inference.bands import Decision
+from modelscope_vitadapter.inference.batches import automatic_batch_size, bytes_per_pixel
+from modelscope_vitadapter.inference.decision import Decision
+from modelscope_vitadapter.inference.precision_choice import usable_dtype
 from modelscope_vitadapter.inference.predictor import Picture, predict
 from modelscope_vitadapter.inference.results import SCORE, class_masks, compact, present_classes
 from modelscope_vitadapter.model_config import load_model_config
@@ -37,7 +40,8 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
     """ViT-Adapter with a Mask2Former head, from a model directory in the hub's layout.
 
     Attributes:
-        model: the network; maps windows `(B, 3, H, W)` to class scores `(B, K, H, W)`.
+        model: the network; maps windows `(B, 3, H, W)` to class logits `(B, Q, K + 1)` and mask
+            logits `(B, Q, H / 4, W / 4)` of Q queries.
         cfg: what was read of `mmcv_config.py`, with attribute access.
         CLASSES: names of the classes by id.
         PALETTE: `[R, G, B]` of each class, 0 to 255.
@@ -46,9 +50,10 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
     Args:
         model_dir: directory with `mmcv_config.py` and a checkpoint.
         torch_dtype: `float32` (default), `bfloat16` or `float16`: what is computed in; weights stay
-            float32.
+            float32. A CPU without instructions for it computes in what is faster, with a warning.
         adapter_form: `builtin` (default) or `authors`, see `config.settings.AdapterForm`.
-        window_batch_size: windows that go through the network together.
+        window_batch_size: windows that go through the network together; by default as many as pay
+            and fit into the free memory. The answer does not depend on it.
         **kwargs: what ModelScope passes on; `trust_remote_code` allows `mmcv_config.py` to be
             executed where it can't be read as data.
 
@@ -64,18 +69,23 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         *,
         torch_dtype: str | torch.dtype | None = None,
         adapter_form: str | None = None,
-        window_batch_size: int = 1,
+        window_batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         if "device" in kwargs:
             kwargs["device"] = builtin_device_name(kwargs["device"])
         super().__init__(os.fspath(model_dir), **kwargs)
         self.torch_dtype = parse_torch_dtype(torch_dtype)
-        self.window_batch_size = parse_count("window_batch_size", window_batch_size)
+        self.window_batch_size = (
+            None
+            if window_batch_size is None
+            else parse_count("window_batch_size", window_batch_size)
+        )
         directory = Path(model_dir)
         loaded = load_model_config(directory, trust_remote_code=self.trust_remote_code)
         self.cfg = loaded.config
         self.windows = loaded.settings.windows
+        self._pixel_bytes = bytes_per_pixel(loaded.settings)
         self.CLASSES = loaded.classes
         self.PALETTE = loaded.palette
         self.num_classes = len(self.CLASSES)
@@ -86,39 +96,52 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         load_into(self.model, find_checkpoint(directory))
         self.model.eval()
 
-    def forward(self, inputs: Mapping[str, Any], *, confidence: bool = False) -> list[Decision]:
+    def forward(
+        self, inputs: Mapping[str, Any], *, confidence: bool = False
+    ) -> list[Decision] | Iterator[Decision]:
         """Decides the class of every pixel of one or more preprocessed pictures.
 
         Args:
-            inputs: what the preprocessor gives for one picture, or `{'pictures': [...]}` with
+            inputs: what the preprocessor gives for one picture, or `{'pictures': ...}` with
                 several of them. Tensors are moved to the model's device.
             confidence: whether each pixel's probability is wanted too.
 
         Returns:
-            A `Decision` per picture, on the model's device.
+            A `Decision` per picture, on the model's device: a list, or, where `pictures` is an
+            iterator, an iterator that takes and decides them as they are asked for.
         """
         samples = inputs.get("pictures", [inputs])
+        decisions = self._decisions(samples, confidence)
+        return decisions if isinstance(samples, Iterator) else list(decisions)
+
+    @torch.inference_mode()  # entered and left at each step of the generator
+    def _decisions(
+        self, samples: Iterable[Mapping[str, Any]], confidence: bool
+    ) -> Iterator[Decision]:
         device = next(self.model.parameters()).device
-        pictures = [
+        pictures = (
             Picture(
                 inputs=[image.to(device) for image in sample["img"]],
                 flips=[meta["flip_direction"] for meta in sample["img_metas"]],
                 size=sample["img_metas"][0]["ori_shape"],
             )
             for sample in samples
-        ]
-        with torch.inference_mode():
-            return list(
-                predict(
-                    self.model,
-                    pictures,
-                    self.windows,
-                    align_corners=self.model.align_corners,
-                    window_batch_size=self.window_batch_size,
-                    confidence=confidence,
-                    dtype=self.torch_dtype,
-                )
-            )
+        )
+        fixed = self.window_batch_size
+        yield from predict(
+            self.model,
+            pictures,
+            self.windows,
+            num_classes=self.model.num_classes,
+            align_corners=self.model.align_corners,
+            batch_size=(
+                partial(automatic_batch_size, device=device, pixel_bytes=self._pixel_bytes)
+                if fixed is None
+                else lambda size: fixed
+            ),
+            confidence=confidence,
+            dtype=usable_dtype(self.torch_dtype, device),
+        )
 
     def inference(self, data: Mapping[str, Any]) -> list[np.ndarray]:
         """Class maps `(H, W)` int64 of preprocessed pictures; arguments as `forward`."""

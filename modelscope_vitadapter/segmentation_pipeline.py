@@ -40,7 +40,8 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         model: a model directory, a model object, or a list with one of them.
         preprocessor: another preprocessor than the model's own.
         device: `cpu`, `gpu`, `cuda:N`, or any device that PyTorch can use.
-        batch_size: inputs of a list that are worked on together.
+        batch_size: inputs of a list whose windows may go through the network together; by default
+            all of them. They are read one after the other as room for their windows is made.
         **kwargs: `torch_dtype`, `adapter_form`, `window_batch_size` (see
             `VitAdapterSemanticSegmentation`), `compile`, `compile_options`, and what ModelScope
             passes on.
@@ -76,8 +77,6 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         if isinstance(model, list) and len(model) == 1:
             model = model[0]
         self.batch_size = None if batch_size is None else parse_count("batch_size", batch_size)
-        if self.batch_size is not None:
-            kwargs.setdefault("window_batch_size", self.batch_size)
         unused = sorted(set(kwargs) - KNOWN_KEYWORDS)
         if unused:
             logger.warning("pipeline(): the keyword(s) %s have no effect", ", ".join(unused))
@@ -144,20 +143,20 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         batch_size: int | None,
         **kwargs: Any,
     ) -> list[dict[str, Any]]:
-        """Works on `batch_size` inputs at a time."""
-        size = 1 if batch_size is None else parse_count("batch_size", batch_size)
-        results = []
-        for start in range(0, len(input), size):
-            pictures = [
+        """Works on `batch_size` inputs at a time; each is read when its turn comes."""
+        size = len(input) if batch_size is None else parse_count("batch_size", batch_size)
+        results: list[dict[str, Any]] = []
+        for start in range(0, len(input), max(size, 1)):
+            pictures = (
                 self.preprocess(one, **kwargs.get("preprocess_params", {}))
                 for one in input[start : start + size]
-            ]
+            )
             with device_placement(self.framework, self.device_name), torch.no_grad():
                 decisions = self.forward({"pictures": pictures}, **kwargs.get("forward_params", {}))
-            results += [
-                self.postprocess([decision], **kwargs.get("postprocess_params", {}))
-                for decision in decisions
-            ]
+                results.extend(
+                    self.postprocess([decision], **kwargs.get("postprocess_params", {}))
+                    for decision in decisions
+                )
         return results
 
     def preprocess(self, inputs: Any, **preprocess_params: Any) -> Mapping[str, Any]:

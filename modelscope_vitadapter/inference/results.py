@@ -20,7 +20,7 @@ def class_masks(
     class_map: npt.NDArray[np.integer[Any]], ids: Sequence[int], dtype: npt.DTypeLike
 ) -> list[npt.NDArray[Any]]:
     """For each id a mask `(H, W)` of `dtype`, 1 where the class is."""
-    return [(class_map == i).astype(dtype) for i in ids]
+    return [(class_map == i).astype(dtype, copy=False) for i in ids]
 
 
 def compact(class_map: npt.NDArray[np.integer[Any]], num_classes: int) -> npt.NDArray[Any]:

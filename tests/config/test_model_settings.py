@@ -14,6 +14,7 @@ from modelscope_vitadapter.config.model_settings import (
 from modelscope_vitadapter.config.settings import WindowSettings
 from modelscope_vitadapter.config.unreadable import Unreadable
 from modelscope_vitadapter.errors import ConfigError
+from modelscope_vitadapter.inference.scores import window_scores
 from tests.support.configs import REMOVED, tiny_config
 from tests.support.networks import network_of, random_image, randomise
 from tests.support.settings_table import (
@@ -65,8 +66,9 @@ def shapes(config):
 
 
 def scores(config):
+    network = network_of(config)
     with torch.inference_mode():
-        return network_of(config)(IMAGE)
+        return window_scores(*network(IMAGE), (64, 96), align_corners=network.align_corners)
 
 
 def training_step(config):
@@ -77,7 +79,7 @@ def training_step(config):
     for name in ("blocks.0.attn", "interactions.0.injector.attn", "interactions.0.extractor.attn"):
         module = network.backbone.get_submodule(name)
         module.register_forward_hook(lambda *_, name=name: runs.append(name))
-    answer = network(IMAGE)
+    answer = window_scores(*network(IMAGE), (64, 96), align_corners=network.align_corners)
     answer.sum().backward()
     frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
     statistics = {name: buffer.clone() for name, buffer in network.named_buffers()}

@@ -11,7 +11,7 @@ from modelscope.utils.constant import Tasks
 from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.segmentation_pipeline import VitAdapterSegmentationPipeline
 from modelscope_vitadapter.segmentation_preprocessor import VitAdapterSegmentationPreprocessor
-from tests.pipeline.cases import case_input, class_map_of, expected
+from tests.pipeline.cases import CASES, case_input, class_map_of, expected
 
 IMAGE = case_input("base", "flower")
 
@@ -81,10 +81,41 @@ def test_list_of_inputs(segmentor):
             assert all(map(np.array_equal, one["masks"], other["masks"]))
 
 
-def test_windows_in_batches(base_dir, segmentor):
-    batched = pipeline(Tasks.image_segmentation, model=base_dir, window_batch_size=4)
-    image = case_input("base", "wide")
-    assert all(map(np.array_equal, segmentor(image)["masks"], batched(image)["masks"]))
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, None])
+@pytest.mark.parametrize("directory", ["base", "tta"])
+def test_the_answer_does_not_depend_on_the_batch(golden_dir, directory, size):
+    segmentor = pipeline(
+        Tasks.image_segmentation, model=str(golden_dir / directory), window_batch_size=size
+    )
+    names = [name for folder, name in CASES if folder == directory]
+    batches = []
+    segmentor.model.model.register_forward_hook(
+        lambda _module, inputs, _output: batches.append(len(inputs[0]))
+    )
+    results = segmentor([case_input(directory, name) for name in names], output="class_map")
+    for name, result in zip(names, results, strict=True):
+        assert np.array_equal(result["class_map"], expected(directory)[f"{name}/classmap"])
+    assert max(batches) <= (size or 8)
+    assert (max(batches) > 1) == (size != 1)
+
+
+def test_inputs_of_a_list_are_read_as_their_turn_comes(segmentor, monkeypatch):
+    events = []
+    preprocess, postprocess = segmentor.preprocess, segmentor.postprocess
+
+    def read(one, **options):
+        events.append("read")
+        return preprocess(one, **options)
+
+    def finish(decisions, **options):
+        events.append("finish")
+        return postprocess(decisions, **options)
+
+    monkeypatch.setattr(segmentor, "preprocess", read)
+    monkeypatch.setattr(segmentor, "postprocess", finish)
+    monkeypatch.setattr(segmentor.model, "window_batch_size", 1)
+    segmentor([IMAGE] * 3)
+    assert events == ["read", "finish"] * 3
 
 
 def test_generator_and_tuple(segmentor):

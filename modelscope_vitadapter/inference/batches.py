@@ -1,0 +1,109 @@
+"""Windows through the network in batches that fit into memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from modelscope_vitadapter.config.settings import ModelSettings
+from modelscope_vitadapter.inference.free_memory import free_memory
+from modelscope_vitadapter.inference.windows import Size
+
+MAX_BATCH = 8
+"""Windows in a batch at most: a GPU is busy by then."""
+
+MEMORY_SHARE = 0.5
+"""Part of the free memory that a batch may take."""
+
+UNKNOWN_MEMORY = 2**30
+"""Bytes that are taken to be free where it is unknown."""
+
+CPU_PIXELS = 896 * 896
+"""Pixels of a batch on a CPU: what one window of the hub's model keeps busy. Larger batches only
+take more memory; for smaller windows, batches up to this spread the cost of each operator."""
+
+BYTES_PER_CHANNEL = 5
+"""Bytes for each pixel of a window and each channel of the network, see `bytes_per_pixel`."""
+
+SIZE_DIVISOR = 32
+"""Windows are padded to multiples of it inside the network."""
+
+Owner = TypeVar("Owner")
+
+
+def bytes_per_pixel(settings: ModelSettings) -> int:
+    """Memory that a pass takes for each pixel of a padded window, at most.
+
+    Most of it are maps at a quarter of the window's size with all channels, C / 16 floats for each
+    pixel: about 17 of them at once in the plain network (counted over the full-size model's live
+    tensors: 3.2 GiB for one more window of 896 x 896 with C = 1024), taken as 20.
+    """
+    channels = max(settings.backbone.embed_dim, settings.head.feat_channels)
+    return BYTES_PER_CHANNEL * channels
+
+
+def automatic_batch_size(size: Size, device: torch.device, pixel_bytes: int) -> int:
+    """How many windows go through the network together.
+
+    Args:
+        size: `(height, width)` of a window.
+        device: the network's.
+        pixel_bytes: memory of a pass for each pixel, see `bytes_per_pixel`.
+
+    Returns:
+        At least 1.
+    """
+    pixels = (size[0] + -size[0] % SIZE_DIVISOR) * (size[1] + -size[1] % SIZE_DIVISOR)
+    most = CPU_PIXELS // pixels if device.type == "cpu" else MAX_BATCH
+    if most <= 1:
+        return 1
+    free = free_memory(device)
+    budget = MEMORY_SHARE * (UNKNOWN_MEMORY if free is None else free)
+    return max(1, min(most, MAX_BATCH, int(budget / (pixels * pixel_bytes))))
+
+
+def run_in_batches(
+    run: Callable[[Tensor], tuple[Tensor, Tensor]],
+    jobs: Iterable[tuple[Owner, Tensor]],
+    batch_size: Callable[[Size], int],
+) -> Iterator[tuple[Owner, Tensor, Tensor]]:
+    """Runs windows in the order given; those of equal size that follow each other go together.
+
+    A window is taken from `jobs` only when a batch has room for it, and a batch runs when its first
+    answer is asked for.
+
+    Args:
+        run: the network: windows `(B, 3, h, w)` to class and mask logits.
+        jobs: windows `(3, h, w)`, each with what its answer belongs to.
+        batch_size: the most windows of a size that may go together, at least 1.
+
+    Yields:
+        For each window what it belongs to and its logits.
+    """
+    for batch in _batches(jobs, batch_size):
+        classes, masks = run(torch.stack([window for _, window in batch]))
+        answers = [(job[0], classes[i], masks[i]) for i, job in enumerate(batch)]
+        del classes, masks, batch  # each answer can go as soon as it was used
+        while answers:
+            yield answers.pop(0)
+
+
+def _batches(
+    jobs: Iterable[tuple[Owner, Tensor]], batch_size: Callable[[Size], int]
+) -> Iterator[list[tuple[Owner, Tensor]]]:
+    batch: list[tuple[Owner, Tensor]] = []
+    room = 0
+    for job in jobs:
+        shape = job[1].shape
+        if batch and batch[0][1].shape != shape:
+            yield batch
+            batch = []
+        if not batch:
+            room = batch_size((int(shape[-2]), int(shape[-1])))
+        batch.append(job)
+        if len(batch) >= room:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
