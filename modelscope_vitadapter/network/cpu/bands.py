@@ -23,6 +23,11 @@ def bands(rows: int, height: int = BAND_ROWS) -> Iterator[slice]:
     return (slice(edges[i], edges[i + 1]) for i in range(count))
 
 
+def row_bands(rows: int, width: int) -> Iterator[slice]:
+    """The same for the rows of a map, each of `width` tokens."""
+    return bands(rows, max(1, BAND_ROWS // width))
+
+
 def return_freed_memory() -> None:
     """Lets the C library give freed memory back to the system, where it can be told to.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.cpu.backbone import BackboneTokens
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands, return_freed_memory
+from modelscope_vitadapter.network.cpu.bands import Scratch, bands, return_freed_memory, row_bands
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
 from modelscope_vitadapter.network.cpu.folding import fold_before
 from modelscope_vitadapter.network.cpu.layers import BandLayer
@@ -171,13 +171,13 @@ def _lateral(
     finest = weight.new_empty(shape[0] * shape[1], len(weight))
     coarse = features.pyramid[: height * width].view(height, width, -1)
     fine = finest.view(height, 2, width, 2, -1)
-    for rows in bands(height, max(1, 784 // width)):
+    for rows in row_bands(height, width):
         squares = spread(coarse[rows].flatten(0, 1)).view(-1, width, 2, 2, len(weight))
         fine[rows] = squares.permute(0, 2, 1, 3, 4)
     vit = None
     if features.vit is not None:
         vit = PackedLinear(weight, dtype=dtype)(features.vit[0]).float()
-    for rows in bands(shape[0], max(1, 784 // shape[1])):
+    for rows in row_bands(*shape):
         band = slice(rows.start * shape[1], rows.stop * shape[1])
         finest[band].add_(locally(features.local[band]))
         if vit is not None:
@@ -202,7 +202,7 @@ def _add_resized(
         affine = statistics.affine()
     else:
         normalise(tokens, shape, norm)
-    for rows in bands(shape[0], max(1, 784 // shape[1])):
+    for rows in row_bands(*shape):
         part = tokens[rows.start * shape[1] : rows.stop * shape[1]]
         if affine is not None:
             torch.addcmul(affine[1], part, affine[0], out=part)
