@@ -199,7 +199,9 @@ def _measure_loading(run: Run, helper: Worker) -> None:
     loading: dict[str, Any] = {"reads": [], "loads": []}
     helper.ask("read", checkpoint=checkpoint)  # warms the file cache
     for i in range(LOADS):
-        loading["reads"].append(helper.ask("read", checkpoint=checkpoint))
+        # In a process of its own: one that has read before has memory that is not fresh any more.
+        with tasks(threads=run.options.threads) as reader:
+            loading["reads"].append(reader.ask("read", checkpoint=checkpoint))
         with own_side(f"load {i}", threads=run.options.threads) as worker:
             loading["loads"].append(_load(run, worker, side=OURS, dtype=dtype))
     command = [sys.executable, "-S", "-c", IMPORT_ALONE]

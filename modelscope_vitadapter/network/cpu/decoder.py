@@ -106,6 +106,7 @@ def run_decoder(
             partial(_self_attend, own, head.query_embed.weight),
         ]
         query = layer(query[None], attends)[0]
+    scratch.drop("keys", "values")
     normed = post_norm(query)
     return head.cls_embed(normed), predictor.finest(normed)
 
