@@ -23,10 +23,9 @@ from benchmarks.worker import BUILTIN, OURS
 from benchmarks.workers import (
     ROOT,
     Worker,
-    WorkerError,
     builtin_side,
-    ended_by_signals,
     own_side,
+    run_to_end,
     tasks,
 )
 
@@ -287,16 +286,11 @@ def _pairs_to_compare(sides: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; gives the exit status."""
     options = parse(arguments)
-    try:
-        with ended_by_signals():
-            results = compare(options)
-    except KeyboardInterrupt:
-        print("interrupted; all workers have ended", file=sys.stderr)
-        return 130
-    except WorkerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(tables(results))
-    if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    return 0
+
+    def work() -> None:
+        results = compare(options)
+        print(tables(results))
+        if options.json is not None:
+            options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+    return run_to_end(work)

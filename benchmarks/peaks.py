@@ -16,7 +16,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.model_files import default_cache
 from benchmarks.report import machine_line, markdown
 from benchmarks.worker import OURS
-from benchmarks.workers import Worker, WorkerError, ended_by_signals, own_side, tasks
+from benchmarks.workers import Worker, own_side, run_to_end, tasks
 
 PHOTO = (427, 640)
 LARGE = (4000, 6000)
@@ -106,9 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
     options.cache = options.cache.resolve()
     results: dict[str, Any] = {"machine": describe_machine(), "cases": {}}
     results["settings"] = {name: getattr(options, name) for name in ("size", "dtype", "threads")}
-    try:
+
+    def work() -> None:
         with (
-            ended_by_signals(),
             tempfile.TemporaryDirectory() as scratch,
             tasks(threads=options.threads) as helper,
         ):
@@ -116,17 +116,12 @@ def main(arguments: list[str] | None = None) -> int:
             for case in cases(options.size):
                 print(case.what, file=sys.stderr, flush=True)
                 results["cases"][case.what] = measure(case, helper, Path(scratch), options)
-    except KeyboardInterrupt:
-        print("interrupted; all workers have ended", file=sys.stderr)
-        return 130
-    except WorkerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(
-        f"{machine_line(results)}\n{options.size} model, {options.dtype}, {options.threads} "
-        f"threads; GB, as peaks of the process, less the weights, less the masks returned\n\n"
-        f"{table(results)}"
-    )
-    if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    return 0
+        print(
+            f"{machine_line(results)}\n{options.size} model, {options.dtype}, {options.threads} "
+            f"threads; GB, as peaks of the process, less the weights, less the masks returned\n\n"
+            f"{table(results)}"
+        )
+        if options.json is not None:
+            options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+    return run_to_end(work)

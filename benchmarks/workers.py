@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -122,6 +122,20 @@ def builtin_side(python: Path, *, threads: int) -> Worker:
 def tasks(*, threads: int) -> Worker:
     """A worker for what neither side is measured by, see `tasks.py`."""
     return Worker("tasks", [sys.executable, "-m", "benchmarks.tasks"], threads=threads)
+
+
+def run_to_end(work: Callable[[], None]) -> int:
+    """Runs what a command does; gives the exit status. Whatever ends it, no worker is left."""
+    try:
+        with ended_by_signals():
+            work()
+    except KeyboardInterrupt:
+        print("interrupted; all workers have ended", file=sys.stderr)
+        return 130
+    except WorkerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 @contextlib.contextmanager

@@ -69,7 +69,8 @@ def build_network(
         adapter_form: what the adapter's deformable attention returns.
 
     Returns:
-        A network that maps windows `(B, 3, H, W)` to class scores `(B, K, H, W)`.
+        A network that maps windows `(B, 3, H, W)` to a class and a mask for each query, see
+        `EncoderDecoderMask2Former.forward`.
     """
     return EncoderDecoderMask2Former(
         backbone=_build_backbone(settings.backbone, adapter_form is AdapterForm.BUILTIN),

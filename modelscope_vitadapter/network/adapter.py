@@ -71,7 +71,7 @@ class BEiTAdapter(nn.Module):
         """
         geometry = Geometry.of_window(image.shape[-2], image.shape[-1], image.device)
         c1, c = self._pyramid(image)
-        x, cls = self._tokens(image)
+        x, cls = self.embed(image)
         vit_maps = []
         for interaction, indexes in zip(self.interactions, self.interaction_indexes, strict=True):
             blocks = self.blocks[indexes[0] : indexes[-1] + 1]
@@ -90,7 +90,7 @@ class BEiTAdapter(nn.Module):
         levels = [level + self.level_embed[i] for i, level in enumerate(tokens)]
         return c1, torch.cat(levels, dim=1)
 
-    def _tokens(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def embed(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The ViT's patch tokens `(B, N, C)` and its class token `(B, 1, C)`."""
         x, grid = self.patch_embed(image)
         if self.pos_embed is not None and self.position_grid is not None:

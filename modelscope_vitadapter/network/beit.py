@@ -67,21 +67,28 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, embed_dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def position_bias(self, grid: GridSize, index: Tensor) -> Tensor | None:
-        """The bias `(1, M, N, N)` of a window of `grid` patches, or None where there is none."""
+    def qkv_bias(self) -> Tensor | None:
+        """The bias of the joined projection, or None; keys have none."""
+        if self.q_bias is None or self.v_bias is None:
+            return None
+        return torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
+
+    def window_table(self, grid: GridSize) -> Tensor | None:
+        """The bias table `(table_length(grid), M)` of a window, or None where there is none."""
         table = self.relative_position_bias_table
         if table is None or self.table_grid is None:
             return None
-        rows = table_for_window(table, self.table_grid, grid)
-        return rows.t()[:, index].unsqueeze(0)
+        return table_for_window(table, self.table_grid, grid)
+
+    def position_bias(self, grid: GridSize, index: Tensor) -> Tensor | None:
+        """The bias `(1, M, N, N)` of a window of `grid` patches, or None where there is none."""
+        rows = self.window_table(grid)
+        return None if rows is None else rows.t()[:, index].unsqueeze(0)
 
     def position_bias_of_reversed_keys(self, grid: GridSize, dtype: torch.dtype) -> Tensor | None:
         """The same with keys in reversed order, see `strided_position_bias`."""
-        table = self.relative_position_bias_table
-        if table is None or self.table_grid is None:
-            return None
-        rows = table_for_window(table, self.table_grid, grid)
-        return strided_position_bias(rows, grid, dtype=dtype).unsqueeze(0)
+        rows = self.window_table(grid)
+        return None if rows is None else strided_position_bias(rows, grid, dtype=dtype).unsqueeze(0)
 
     def forward(self, x: Tensor, grid: GridSize, index: Tensor | None = None) -> Tensor:
         """Attends among all tokens of a window.
@@ -96,10 +103,9 @@ class Attention(nn.Module):
             `(B, N, C)`.
         """
         batch, tokens, _ = x.shape
-        bias = None
-        if self.q_bias is not None and self.v_bias is not None:
-            bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
-        qkv = F.linear(x, self.qkv.weight, bias).view(batch, tokens, 3, self.num_heads, -1)
+        qkv = F.linear(x, self.qkv.weight, self.qkv_bias()).view(
+            batch, tokens, 3, self.num_heads, -1
+        )
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         if index is None:
             position_bias = self.position_bias_of_reversed_keys(grid, q.dtype)

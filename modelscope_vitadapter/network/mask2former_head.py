@@ -123,7 +123,7 @@ class Mask2FormerHead(nn.Module):
         cross, own = layer.get_submodule("attentions").children()
         return [
             partial(self._cross_attend, cross, memory, memory + position, mask),
-            partial(self._self_attend, own),
+            partial(self.self_attend, own),
         ]
 
     def _cross_attend(
@@ -132,7 +132,8 @@ class Mask2FormerHead(nn.Module):
         attended: Tensor = attention(query + self.query_embed.weight, key, memory, mask)
         return attended
 
-    def _self_attend(self, attention: nn.Module, query: Tensor) -> Tensor:
+    def self_attend(self, attention: nn.Module, query: Tensor) -> Tensor:
+        """Attends among queries `(B, Q, C)`, without residual."""
         located = query + self.query_embed.weight
         attended: Tensor = attention(located, located, query, None)
         return attended

@@ -1,6 +1,6 @@
 """A transformer layer whose operations run in a configured order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -78,9 +78,17 @@ class MaskedAttention(nn.Module):
         attn = self.attn
         weights = attn.in_proj_weight.chunk(3)
         biases = attn.in_proj_bias.chunk(3)
-        q, k, v = (
-            F.linear(x, weight, bias).view(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
+        projected = [
+            F.linear(x, weight, bias)
             for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
+        ]
+        return self.attend(projected[0], projected[1], projected[2], mask)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """The same from queries, keys and values that are projected already."""
+        attn = self.attn
+        q, k, v = (
+            x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2) for x in (query, key, value)
         )
         x = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=attn.dropout if self.training else 0.0
@@ -91,6 +99,41 @@ class MaskedAttention(nn.Module):
 
 
 Attend = Callable[[Tensor], Tensor]
+
+
+def run_in_order(
+    operation_order: Sequence[str],
+    query: Tensor,
+    attends: Iterable[Attend],
+    ffns: Iterable[Callable[[Tensor, Tensor], Tensor]],
+    norms: Iterable[Callable[[Tensor], Tensor]],
+    *,
+    pre_norm: bool,
+) -> Tensor:
+    """Runs a layer's operations; each takes the next of its kind.
+
+    Args:
+        operation_order: names of operations.
+        query: `(..., N, C)`.
+        attends: attentions of the current query, without residual.
+        ffns: feed-forward networks, called with the current query and its residual.
+        norms: of the current query.
+        pre_norm: whether residuals bypass the norms.
+
+    Returns:
+        Of the query's shape.
+    """
+    attends, ffns, norms = iter(attends), iter(ffns), iter(norms)
+    identity = query
+    for operation in operation_order:
+        residual = identity if pre_norm else query
+        if operation == "norm":
+            query = next(norms)(query)
+        elif operation == "ffn":
+            query = next(ffns)(query, residual)
+        else:
+            query = identity = residual + next(attends)(query)
+    return query
 
 
 class TransformerLayer(nn.Module):
@@ -129,17 +172,9 @@ class TransformerLayer(nn.Module):
         Returns:
             `(B, Q, C)`.
         """
-        attends, ffns, norms = iter(attend), iter(self.ffns), iter(self.norms)
-        identity = query
-        for operation in self.operation_order:
-            residual = identity if self.pre_norm else query
-            if operation == "norm":
-                query = next(norms)(query)
-            elif operation == "ffn":
-                query = next(ffns)(query, residual)
-            else:
-                query = identity = residual + next(attends)(query)
-        return query
+        return run_in_order(
+            self.operation_order, query, attend, self.ffns, self.norms, pre_norm=self.pre_norm
+        )
 
 
 def full_where_empty(allowed: Tensor) -> Tensor:

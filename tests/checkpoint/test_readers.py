@@ -1,5 +1,6 @@
 """Loading with several threads."""
 
+import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,28 +17,30 @@ from modelscope_vitadapter.errors import CheckpointError
 LAYERS = 12
 
 
+@contextlib.contextmanager
+def thread_count(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield count
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(params=[1, 2, 7])
 def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+    with thread_count(request.param) as count:
+        yield count
 
 
 @pytest.fixture
 def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with thread_count(2):
+        yield
 
 
 @pytest.fixture
 def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with thread_count(1):
+        yield
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_positions_are_interpolated_bicubically():
 def test_absolute_positions_go_to_patches_not_to_the_class_token():
     module = backbone({"use_abs_pos_emb": True, "pretrain_size": 64})
     image = random_image(1, 3, 64, 64)
-    x, cls = module._tokens(image)
+    x, cls = module.embed(image)
     patches, _ = module.patch_embed(image)
     torch.testing.assert_close(x, patches + module.pos_embed[:, 1:], rtol=1e-5, atol=1e-5)
     assert torch.equal(cls, module.cls_token)
@@ -93,7 +93,7 @@ def test_absolute_positions_that_are_a_square_number_are_all_laid_out():
     module = backbone({"img_size": (16, 48), "use_abs_pos_emb": True, "pretrain_size": 32})
     assert module.pos_embed.shape == (1, 4, WIDTH)
     image = random_image(1, 3, 32, 32)
-    x, _ = module._tokens(image)
+    x, _ = module.embed(image)
     patches, _ = module.patch_embed(image)
     torch.testing.assert_close(x, patches + module.pos_embed, rtol=1e-5, atol=1e-5)
 

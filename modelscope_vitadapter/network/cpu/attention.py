@@ -8,7 +8,7 @@ from torch import Tensor
 from modelscope_vitadapter.network.beit import Attention
 from modelscope_vitadapter.network.cpu.bands import Scratch, bands
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
-from modelscope_vitadapter.network.position_bias import EXTRA_ROWS, GridSize, table_for_window
+from modelscope_vitadapter.network.position_bias import EXTRA_ROWS, GridSize
 
 SCORE_ROWS = 392
 """Queries of a band of attention scores: 5 MB of scores against 3137 keys.
@@ -63,10 +63,8 @@ class HeadBias:
 
 def window_table(attention: Attention, grid: GridSize) -> Tensor | None:
     """The bias table `(M, table_length(grid))` of a block, or None where it has none."""
-    table = attention.relative_position_bias_table
-    if table is None or attention.table_grid is None:
-        return None
-    return table_for_window(table, attention.table_grid, grid).t().contiguous()
+    table = attention.window_table(grid)
+    return None if table is None else table.t().contiguous()
 
 
 def banded_attention(

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.adapter import BEiTAdapter, interpolate_position_embedding
+from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.beit import Block
 from modelscope_vitadapter.network.cpu.bands import Scratch
 from modelscope_vitadapter.network.cpu.blocks import run_block
 from modelscope_vitadapter.network.cpu.folding import fold_batch_norm
 from modelscope_vitadapter.network.cpu.interaction import run_extractor, run_injector
+from modelscope_vitadapter.network.cpu.layout import as_tokens
 from modelscope_vitadapter.network.cpu.modules import modules_of
 from modelscope_vitadapter.network.cpu.resizing import resize_tokens
 from modelscope_vitadapter.network.interaction import Extractor, Geometry, InteractionBlock
@@ -48,7 +49,8 @@ def run_backbone(
     """Extracts the features of one window `(1, 3, H, W)`, H and W multiples of 32."""
     geometry = Geometry.of_window(image.shape[-2], image.shape[-1], image.device)
     local, pyramid = _spatial_prior(backbone, image)
-    tokens = _embed(backbone, image, geometry)
+    patches, class_token = backbone.embed(image)
+    tokens = torch.cat((class_token, patches), dim=1)[0]
     x = tokens[1:]
     vit = []
     blocks = modules_of(backbone.blocks, Block)
@@ -72,18 +74,6 @@ def run_backbone(
     return BackboneTokens(geometry, local, pyramid, (vit[0], vit[1]))
 
 
-def _embed(backbone: BEiTAdapter, image: Tensor, geometry: Geometry) -> Tensor:
-    """Class token and patch tokens `(1 + h * w, C)`."""
-    patches, _ = backbone.patch_embed(image)
-    if backbone.pos_embed is not None and backbone.position_grid is not None:
-        rows, columns = backbone.position_grid
-        laid_out = backbone.pos_embed[:, -rows * columns :]
-        patches = patches + interpolate_position_embedding(
-            laid_out, backbone.position_grid, geometry.grid
-        )
-    return torch.cat((backbone.cls_token[0], patches[0]))
-
-
 def _spatial_prior(backbone: BEiTAdapter, image: Tensor) -> tuple[Tensor, Tensor]:
     """The stride-4 map without its last layer, as tokens, and the pyramid's tokens.
 
@@ -99,8 +89,8 @@ def _spatial_prior(backbone: BEiTAdapter, image: Tensor) -> tuple[Tensor, Tensor
         (prior.conv4, prior.fc4, 2),
     ):
         maps = _run_folded(convolutions, maps)
-        levels.append(_rows(project(maps)) + backbone.level_embed[level])
-    return _rows(c1), torch.cat(levels)
+        levels.append(as_tokens(project(maps)) + backbone.level_embed[level])
+    return as_tokens(c1), torch.cat(levels)
 
 
 def _run_folded(layers: nn.Sequential, x: Tensor) -> Tensor:
@@ -115,8 +105,3 @@ def _run_folded(layers: nn.Sequential, x: Tensor) -> Tensor:
         else:
             x = layer(x)
     return x
-
-
-def _rows(maps: Tensor) -> Tensor:
-    """A map `(1, C, H, W)` as tokens `(H * W, C)`, without a copy where it is channels-last."""
-    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from modelscope_vitadapter.network.beit import Attention, Block
+from modelscope_vitadapter.network.beit import Block
 from modelscope_vitadapter.network.cpu.attention import banded_attention, window_table
 from modelscope_vitadapter.network.cpu.bands import Scratch, bands
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
@@ -52,18 +52,10 @@ def _project(
     attention = block.attn
     q, k, v = qkv
     heads, count, head_dim = q.shape
-    project = PackedLinear(attention.qkv.weight, _qkv_bias(attention), dtype=dtype)
+    project = PackedLinear(attention.qkv.weight, attention.qkv_bias(), dtype=dtype)
     for band in bands(count):
         projected = project(block.norm1(tokens[band])).view(-1, 3, heads, head_dim)
         backwards = slice(count - band.stop, count - band.start)
         q[:, band] = projected[:, 0].mul_(attention.scale).transpose(0, 1)
         k[:, backwards] = projected[:, 1].flip(0).transpose(0, 1)
         v[:, :, backwards] = projected[:, 2].flip(0).permute(1, 2, 0)
-
-
-def _qkv_bias(attention: Attention) -> Tensor | None:
-    """The bias of the joined projection; keys have none."""
-    if attention.q_bias is None or attention.v_bias is None:
-        return None
-    zeros = torch.zeros_like(attention.v_bias)
-    return torch.cat((attention.q_bias, zeros, attention.v_bias))

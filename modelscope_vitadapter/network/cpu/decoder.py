@@ -4,7 +4,6 @@ Intermediate masks are predicted at the resolution that attention needs them at:
 products before it are linear, so their order does not matter.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modelscope_vitadapter.network.cpu.bands import Scratch, bands
+from modelscope_vitadapter.network.cpu.layout import as_map, as_tokens
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.modules import modules_of
 from modelscope_vitadapter.network.cpu.pixel_decoder import PixelFeatures
@@ -23,8 +23,6 @@ from modelscope_vitadapter.network.transformer_layer import (
     TransformerLayer,
     full_where_empty,
 )
-
-Project = Callable[[Tensor], Tensor]
 
 
 class MaskPredictor:
@@ -61,9 +59,7 @@ class Memory:
     def __init__(self, head: Mask2FormerHead, features: PixelFeatures, level: int) -> None:
         shape = features.shapes[level]
         tokens = features.maps[level]
-        maps = tokens.view(1, *shape, -1).permute(0, 3, 1, 2)
-        projected = head.decoder_input_projs[level](maps)
-        self._tokens = projected.permute(0, 2, 3, 1).reshape(len(tokens), -1)
+        self._tokens = as_tokens(head.decoder_input_projs[level](as_map(tokens, shape)))
         self._level = head.level_embed.weight[level]
         self._positions = GridPositions(head.decoder_positional_encoding, shape)
 
@@ -103,7 +99,7 @@ def run_decoder(
         keys, values = memories[level].keys_and_values(cross, dtype, scratch)
         attends = [
             partial(_attend, cross, keys, values, mask, head.query_embed.weight),
-            partial(_self_attend, own, head.query_embed.weight),
+            partial(head.self_attend, own),
         ]
         query = layer(query[None], attends)[0]
     scratch.drop("keys", "values")
@@ -123,16 +119,4 @@ def _attend(
     attn = attention.attn
     width = attn.embed_dim
     projected = F.linear(query + position, attn.in_proj_weight[:width], attn.in_proj_bias[:width])
-    q, k, v = (
-        x.view(1, x.shape[-2], attention.num_heads, -1).transpose(1, 2)
-        for x in (projected, keys, values)
-    )
-    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    result: Tensor = attn.out_proj(attended.transpose(1, 2).flatten(2))
-    return result
-
-
-def _self_attend(attention: MaskedAttention, position: Tensor, query: Tensor) -> Tensor:
-    located = query + position
-    result: Tensor = attention(located, located, query, None)
-    return result
+    return attention.attend(projected, keys[None], values[None], mask)

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from modelscope_vitadapter.network.cpu.bands import Scratch, bands
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
+from modelscope_vitadapter.network.cpu.layout import as_map, as_tokens
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.deformable_attention import (
     MultiScaleDeformableAttention,
@@ -93,8 +94,7 @@ def _run_ffn(
     first = 0
     for height, width in geometry.pyramid:
         tokens = slice(first, first + height * width)
-        maps = hidden[tokens].view(1, height, width, -1).permute(0, 3, 1, 2)
-        mixed = ffn.dwconv.dwconv(maps).permute(0, 2, 3, 1).reshape(height * width, -1)
+        mixed = as_tokens(ffn.dwconv.dwconv(as_map(hidden[tokens], (height, width))))
         for band in bands(len(mixed)):
             c[tokens][band].add_(contract(F.gelu(mixed[band])))
         first += height * width

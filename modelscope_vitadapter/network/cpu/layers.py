@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.modules import modules_of
-from modelscope_vitadapter.network.transformer_layer import FeedForward, TransformerLayer
+from modelscope_vitadapter.network.transformer_layer import (
+    FeedForward,
+    TransformerLayer,
+    run_in_order,
+)
 
 
 class BandFeedForward:
@@ -45,8 +49,7 @@ class BandLayer:
     """
 
     def __init__(self, layer: TransformerLayer, dtype: torch.dtype) -> None:
-        self._order = layer.operation_order
-        self._pre_norm = layer.pre_norm
+        self._order, self._pre_norm = layer.operation_order, layer.pre_norm
         self._norms = list(layer.norms)
         self._ffns = [BandFeedForward(ffn, dtype) for ffn in modules_of(layer.ffns, FeedForward)]
 
@@ -60,14 +63,6 @@ class BandLayer:
         Returns:
             `(n, C)`.
         """
-        norms, ffns = iter(self._norms), iter(self._ffns)
-        identity = query
-        for operation in self._order:
-            residual = identity if self._pre_norm else query
-            if operation == "norm":
-                query = next(norms)(query)
-            elif operation == "ffn":
-                query = next(ffns)(query, residual)
-            else:
-                query = identity = residual + attend(query)
-        return query
+        return run_in_order(
+            self._order, query, [attend], self._ffns, self._norms, pre_norm=self._pre_norm
+        )

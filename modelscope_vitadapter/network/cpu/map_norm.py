@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from modelscope_vitadapter.network.cpu.bands import bands
-
-Shape = tuple[int, int]
+from modelscope_vitadapter.network.cpu.layout import Shape, as_map
 
 
 class GroupStatistics:
@@ -48,6 +47,14 @@ class GroupStatistics:
         return scale.float(), shift.float()
 
 
+def group_affine(tokens: Tensor, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
+    """Scale and shift of every channel, `(C,)` float32, that apply a norm to `(N, C)`."""
+    statistics = GroupStatistics(norm)
+    for band in bands(len(tokens)):
+        statistics.add(tokens[band])
+    return statistics.affine()
+
+
 def normalise(tokens: Tensor, shape: Shape, norm: nn.Module | None) -> None:
     """Applies the norm of a map in place; the plain version is the module itself.
 
@@ -57,12 +64,9 @@ def normalise(tokens: Tensor, shape: Shape, norm: nn.Module | None) -> None:
         norm: group, batch or instance norm, or None.
     """
     if isinstance(norm, nn.GroupNorm):
-        statistics = GroupStatistics(norm)
-        for band in bands(len(tokens)):
-            statistics.add(tokens[band])
-        scale, shift = statistics.affine()
+        scale, shift = group_affine(tokens, norm)
         for band in bands(len(tokens)):
             torch.addcmul(shift, tokens[band], scale, out=tokens[band])
     elif norm is not None:
-        maps = tokens.view(1, *shape, -1).permute(0, 3, 1, 2)
+        maps = as_map(tokens, shape)
         maps.copy_(norm(maps))

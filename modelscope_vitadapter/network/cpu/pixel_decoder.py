@@ -19,7 +19,7 @@ from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
 from modelscope_vitadapter.network.cpu.folding import fold_before
 from modelscope_vitadapter.network.cpu.layers import BandLayer
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
-from modelscope_vitadapter.network.cpu.map_norm import GroupStatistics, normalise
+from modelscope_vitadapter.network.cpu.map_norm import group_affine, normalise
 from modelscope_vitadapter.network.cpu.modules import modules_of
 from modelscope_vitadapter.network.cpu.positions import GridPositions
 from modelscope_vitadapter.network.cpu.resizing import resize_band, resize_tokens
@@ -196,10 +196,7 @@ def _add_resized(
     norm = _norm(module)
     affine = None
     if isinstance(norm, nn.GroupNorm):
-        statistics = GroupStatistics(norm)
-        for band in bands(len(tokens)):
-            statistics.add(tokens[band])
-        affine = statistics.affine()
+        affine = group_affine(tokens, norm)
     else:
         normalise(tokens, shape, norm)
     for rows in row_bands(*shape):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Shape = tuple[int, int]
+from modelscope_vitadapter.network.cpu.layout import Shape, as_map, as_tokens
 
 
 def resize_tokens(tokens: Tensor, shape: Shape, size: Shape) -> Tensor:
@@ -20,9 +20,8 @@ def resize_tokens(tokens: Tensor, shape: Shape, size: Shape) -> Tensor:
     """
     if shape == size:
         return tokens
-    maps = tokens.view(1, *shape, -1).permute(0, 3, 1, 2)
-    resized = F.interpolate(maps, size, mode="bilinear", align_corners=False)
-    return resized.permute(0, 2, 3, 1).reshape(-1, tokens.shape[1])
+    maps = as_map(tokens, shape)
+    return as_tokens(F.interpolate(maps, size, mode="bilinear", align_corners=False))
 
 
 def resize_band(tokens: Tensor, shape: Shape, size: Shape, rows: slice) -> Tensor:
@@ -44,5 +43,4 @@ def resize_band(tokens: Tensor, shape: Shape, size: Shape, rows: slice) -> Tenso
     below = (above + 1).clamp_(max=shape[0] - 1)
     part = torch.lerp(maps[above], maps[below], (at - above)[:, None, None])
     lines = part.unsqueeze(1).permute(0, 3, 1, 2)  # (n, C, 1, w), channels last
-    lines = F.interpolate(lines, (1, size[1]), mode="bilinear", align_corners=False)
-    return lines.permute(0, 2, 3, 1).reshape(-1, tokens.shape[1])
+    return as_tokens(F.interpolate(lines, (1, size[1]), mode="bilinear", align_corners=False))
