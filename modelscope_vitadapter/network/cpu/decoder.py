@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands
+from modelscope_vitadapter.network.cpu.bands import Scratch, bands, return_freed_memory
 from modelscope_vitadapter.network.cpu.layout import as_map, as_tokens
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.modules import modules_of
@@ -103,6 +103,7 @@ def run_decoder(
         ]
         query = layer(query[None], attends)[0]
     scratch.drop("keys", "values")
+    return_freed_memory()
     normed = post_norm(query)
     return head.cls_embed(normed), predictor.finest(normed)
 
