@@ -20,7 +20,9 @@ def compare_logits(found: Path, expected: Path) -> dict[str, Any]:
     Returns:
         For `class` and `mask`, over all windows: `largest` (largest difference over the largest
         absolute value expected), `relative_l2` (norm of the difference over the norm expected) and
-        `scale` (largest absolute value expected); `equal_pixels`, a share; `classes` expected.
+        `scale` (largest absolute value expected); `equal_pixels`, a share; `classes` expected;
+        `mask_entries` of the thresholded attention masks of all layers and windows, and how many of
+        them are `flipped`.
 
     Raises:
         ValueError: the two have other windows or shapes.
@@ -29,28 +31,35 @@ def compare_logits(found: Path, expected: Path) -> dict[str, Any]:
         ours, theirs = (stack.enter_context(np.load(path)) for path in (found, expected))
         if sorted(ours.files) != sorted(theirs.files):
             raise ValueError(
-                f"{len(ours.files) - 1} and {len(theirs.files) - 1} logits were saved: the two "
+                f"{len(ours.files) - 1} and {len(theirs.files) - 1} arrays were saved: the two "
                 "sides cut the picture into other windows, so their answers can't be compared"
             )
-        answer: dict[str, Any] = {kind: _differences(_pairs(ours, theirs, kind)) for kind in KINDS}
+        answer: dict[str, Any] = {
+            kind: _differences(_pairs(ours, theirs, f"{kind}_logits_")) for kind in KINDS
+        }
         maps = ours["class_map"], theirs["class_map"]
+        answer["flipped"] = answer["mask_entries"] = 0
+        for a, b in _pairs(ours, theirs, "allowed_"):
+            answer["flipped"] += int(np.unpackbits(a ^ b).sum())
+            answer["mask_entries"] += 8 * len(b)
     answer["equal_pixels"] = float(np.mean(maps[0] == maps[1]))
     answer["classes"] = len(np.unique(maps[1]))
     return answer
 
 
-def _pairs(ours: Any, theirs: Any, kind: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _pairs(ours: Any, theirs: Any, prefix: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for name in sorted(ours.files):
-        if name.startswith(f"{kind}_logits_"):
+        if name.startswith(prefix):
             a, b = ours[name], theirs[name]
             if a.shape != b.shape:
                 raise ValueError(f"{name}: shape {a.shape} cannot be compared with {b.shape}")
-            yield a.astype(np.float64), b.astype(np.float64)
+            yield a, b
 
 
 def _differences(pairs: Iterator[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     largest = scale = difference = norm = 0.0
-    for a, b in pairs:
+    for found, expected in pairs:
+        a, b = found.astype(np.float64), expected.astype(np.float64)
         largest = max(largest, float(np.abs(a - b).max()))
         scale = max(scale, float(np.abs(b).max()))
         difference += float(np.square(a - b).sum())

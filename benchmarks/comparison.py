@@ -18,7 +18,7 @@ from benchmarks.agreement import compare_logits
 from benchmarks.builtin_env import environment_python
 from benchmarks.machine import available_memory, describe_machine
 from benchmarks.model_files import CHECKPOINT, default_cache
-from benchmarks.report import FLOAT32, summarise, tables
+from benchmarks.report import FLOAT32, SHARED_MASKS, summarise, tables
 from benchmarks.worker import BUILTIN, OURS
 from benchmarks.workers import (
     ROOT,
@@ -262,6 +262,13 @@ def _examine(run: Run, workers: dict[str, Worker]) -> None:
             run.say(f"{name}: profile")
             profile = worker.ask("profile", picture=str(run.picture))
             run.results.setdefault("profile", {})[name] = profile
+    if BUILTIN in workers and FLOAT32 in workers:
+        run.say(f"{FLOAT32}: logits with the built-in model's attention masks")
+        shared, masks = (_logits_file(run, name) for name in (SHARED_MASKS, BUILTIN))
+        workers[FLOAT32].ask("logits", picture=str(run.picture), out=str(shared), masks=str(masks))
+        run.results["agreement"].setdefault(FLOAT32, {})[SHARED_MASKS] = compare_logits(
+            shared, masks
+        )
 
 
 def _logits_file(run: Run, name: str) -> Path:

@@ -153,11 +153,15 @@ class Side:
         answer["returned_bytes"] = sum(mask.nbytes for mask in result["masks"])
         return answer
 
-    def logits(self, *, picture, out):
-        """Saves the class and mask logits of every window of a picture and the class map."""
+    def logits(self, *, picture, out, masks=None):
+        """Saves the class and mask logits of every window of a picture and the class map.
+
+        Also where the decoder's queries were allowed to look, as packed bits, layer by layer. With
+        `masks`, a file that was saved so by the other side, they look where its queries did.
+        """
         import numpy as np
 
-        windows, seen = [], {}
+        windows = []
         network = self.pipe.model.model
 
         def keep_ours(module, inputs, output):
@@ -170,15 +174,57 @@ class Side:
         hooked = network if self.side == OURS else network.decode_head
         hook = hooked.register_forward_hook(keep_ours if self.side == OURS else keep_builtin)
         try:
-            result = self.pipe(picture)
+            with self._attention_masks(masks) as allowed:
+                result = self.pipe(picture)
         finally:
             hook.remove()
+        if self.side == BUILTIN:  # one more per window, which no layer attends with
+            layers = len(allowed) // len(windows)
+            allowed = [one for i, one in enumerate(allowed) if (i + 1) % layers]
+        seen = {f"allowed_{i}": one for i, one in enumerate(allowed)}
         for i, (class_logits, mask_logits) in enumerate(windows):
             seen[f"class_logits_{i}"] = class_logits.numpy()
             seen[f"mask_logits_{i}"] = mask_logits.numpy()
         class_map = class_map_of(result, self.pipe.model.CLASSES)
         np.savez(out, class_map=class_map, **seen)
         return {"windows": len(windows)}
+
+    @contextmanager
+    def _attention_masks(self, given=None):
+        """Collects the thresholded attention masks, or replaces them by those of a file."""
+        import numpy as np
+
+        seen, forced = [], None
+        if given is not None:
+            with np.load(given) as saved:
+                forced = [saved[f"allowed_{i}"] for i in range(_count(saved.files, "allowed_"))]
+
+        def keep(allowed):
+            seen.append(np.packbits(allowed.numpy()))
+            if forced is None:
+                return allowed
+            bits = np.unpackbits(forced[len(seen) - 1], count=allowed.numel())
+            return allowed.new_tensor(bits.reshape(allowed.shape))
+
+        if self.side == OURS:
+            from modelscope_vitadapter.network.cpu import decoder as owner
+
+            name, plain = "full_where_empty", owner.full_where_empty
+            setattr(owner, name, lambda allowed: plain(keep(allowed)))
+        else:
+            owner, name = self.pipe.model.model.decode_head, "forward_head"
+            plain = owner.forward_head
+
+            def forward_head(*args, **kwargs):
+                output = plain(*args, **kwargs)
+                keep(~output[2][0])  # of the first head: all are alike
+                return output
+
+            owner.forward_head = forward_head
+        try:
+            yield seen
+        finally:
+            setattr(owner, name, plain)
 
     def profile(self, *, picture):
         """Wall-clock time of each stage of one picture, without that of stages inside of it."""
@@ -204,6 +250,10 @@ class Side:
             self.pipe(picture)
         answer["rest"] = answer["wall_s"] - sum(seconds.values())
         return answer
+
+
+def _count(names, prefix):
+    return sum(name.startswith(prefix) for name in names)
 
 
 def serve(commands):

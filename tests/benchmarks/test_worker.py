@@ -50,12 +50,30 @@ def test_logits_are_those_of_every_window(loaded, expected, tmp_path):
     worker, _ = loaded
     answer = worker.ask("logits", picture=str(BASE / "china.png"), out=str(tmp_path / "one.npz"))
     with np.load(tmp_path / "one.npz") as saved:
-        assert len(saved.files) == 1 + 2 * answer["windows"]
+        layers = 9  # of the golden model's decoder
+        assert len(saved.files) == 1 + (2 + layers) * answer["windows"]
         np.testing.assert_array_equal(saved["class_map"], expected["china/classmap"])
         for kind, name in (("class", "cls"), ("mask", "mask")):
             found = saved[f"{kind}_logits_0"]
             np.testing.assert_allclose(found, expected[f"china/window0_{name}"][0], atol=1e-3)
         assert not np.array_equal(saved["mask_logits_0"], saved["mask_logits_1"])
+
+
+def test_logits_follow_given_attention_masks(loaded, tmp_path):
+    worker, _ = loaded
+    picture = str(BASE / "china.png")
+    plain, same, other = (tmp_path / f"{name}.npz" for name in ("plain", "same", "other"))
+    worker.ask("logits", picture=picture, out=str(plain))
+    with np.load(plain) as saved:
+        arrays = dict(saved)
+    worker.ask("logits", picture=picture, out=str(same), masks=str(plain))
+    # At the finest level: a query that may look everywhere looks there too if it may look nowhere.
+    np.savez(other, **{**arrays, "allowed_2": ~arrays["allowed_2"]})
+    worker.ask("logits", picture=picture, out=str(other), masks=str(other))
+    with np.load(same) as again, np.load(other) as inverted:
+        np.testing.assert_array_equal(again["mask_logits_0"], arrays["mask_logits_0"])
+        np.testing.assert_array_equal(inverted["allowed_2"], arrays["allowed_2"])
+        assert not np.allclose(inverted["mask_logits_0"], arrays["mask_logits_0"], rtol=1e-3)
 
 
 def test_profile_covers_the_picture(loaded):
