@@ -4,13 +4,14 @@ Intermediate masks are predicted at the resolution that attention needs them at:
 products before it are linear, so their order does not matter.
 """
 
+import math
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands, return_freed_memory
+from modelscope_vitadapter.network.cpu.bands import bands, return_freed_memory
 from modelscope_vitadapter.network.cpu.layout import as_map, as_tokens
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.modules import modules_of
@@ -26,22 +27,36 @@ from modelscope_vitadapter.network.transformer_layer import (
 
 
 class MaskPredictor:
-    """Mask logits from queries, with the mask-feature convolution folded into the embedding."""
+    """Mask logits from queries, with the mask-feature convolution folded into the embedding.
+
+    Either the mask features of a level are resized once, or the logits of every prediction are,
+    whichever takes less memory.
+    """
 
     def __init__(self, head: Mask2FormerHead, features: PixelFeatures) -> None:
         self._head = head
         convolution = head.pixel_decoder.mask_feature
         self._weight = convolution.weight.flatten(1)
         self._bias = convolution.bias
-        self._finest = features.finest
+        self._finest, self._finest_shape = features.finest, features.finest_shape
+        self._shapes = features.shapes
+        tokens, channels = features.finest.shape
+        logits = len(head.query_feat.weight) * tokens
         self._resized = [
             resize_tokens(features.finest, features.finest_shape, shape)
+            if math.prod(shape) * channels < logits
+            else None
             for shape in features.shapes
         ]
 
     def at_level(self, query: Tensor, level: int) -> Tensor:
         """Mask logits `(Q, N)` of normed queries `(Q, C)` at the resolution of a level."""
-        return self._logits(query, self._resized[level])
+        resized = self._resized[level]
+        if resized is not None:
+            return self._logits(query, resized)
+        maps = self.finest(query).view(1, -1, *self._finest_shape)
+        size = self._shapes[level]
+        return F.interpolate(maps, size, mode="bilinear", align_corners=False)[0].flatten(1)
 
     def finest(self, query: Tensor) -> Tensor:
         """Mask logits `(Q, H / 4 * W / 4)`."""
@@ -64,7 +79,7 @@ class Memory:
         self._positions = GridPositions(head.decoder_positional_encoding, shape)
 
     def keys_and_values(
-        self, attention: MaskedAttention, dtype: torch.dtype, scratch: Scratch
+        self, attention: MaskedAttention, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         """Projects the tokens: two tensors `(N, C)` float32."""
         attn = attention.attn
@@ -73,8 +88,7 @@ class Memory:
         project_key = PackedLinear(key_weight, key_bias, dtype=dtype)
         project_value = PackedLinear(value_weight, value_bias, dtype=dtype)
         count, width = self._tokens.shape
-        keys = scratch.take("keys", count, width)
-        values = scratch.take("values", count, width)
+        keys, values = self._tokens.new_empty(2, count, width)
         for band in bands(count):
             tokens = self._tokens[band] + self._level
             values[band] = project_value(tokens)
@@ -83,7 +97,7 @@ class Memory:
 
 
 def run_decoder(
-    head: Mask2FormerHead, features: PixelFeatures, dtype: torch.dtype, scratch: Scratch
+    head: Mask2FormerHead, features: PixelFeatures, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Class logits `(Q, K + 1)` and mask logits `(Q, H / 4 * W / 4)` of the last layer."""
     predictor = MaskPredictor(head, features)
@@ -96,13 +110,13 @@ def run_decoder(
         logits = predictor.at_level(post_norm(query), level)
         mask = full_where_empty(torch.sigmoid(logits) >= 0.5)
         cross, own = modules_of(layer.attentions, MaskedAttention)
-        keys, values = memories[level].keys_and_values(cross, dtype, scratch)
+        keys, values = memories[level].keys_and_values(cross, dtype)
         attends = [
             partial(_attend, cross, keys, values, mask, head.query_embed.weight),
             partial(head.self_attend, own),
         ]
         query = layer(query[None], attends)[0]
-    scratch.drop("keys", "values")
+        del keys, values, attends  # not beside the next masks
     return_freed_memory()
     normed = post_norm(query)
     return head.cls_embed(normed), predictor.finest(normed)

@@ -68,6 +68,7 @@ def run_pixel_decoder(
     encode(decoder, tokens, shapes, dtype, scratch)
     maps = list(torch.split(tokens, sizes))
     scratch.drop("table")
+    return_freed_memory()
     shape = (2 * shapes[-1][0], 2 * shapes[-1][1])
     (lateral,) = modules_of(decoder.lateral_convs, ConvModule)
     (output,) = modules_of(decoder.output_convs, ConvModule)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.cpu.backbone import run_backbone
-from modelscope_vitadapter.network.cpu.bands import Scratch
+from modelscope_vitadapter.network.cpu.bands import Scratch, return_freed_memory
 from modelscope_vitadapter.network.cpu.decoder import run_decoder
 from modelscope_vitadapter.network.cpu.pixel_decoder import run_pixel_decoder
 from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
@@ -31,13 +31,16 @@ def run_windows(
     classes, masks = [], []
     for window in windows:
         features = run_backbone(backbone, window[None], dtype, scratch)
+        return_freed_memory()
         with stage(PIXEL_DECODER):
             pixels = run_pixel_decoder(head.pixel_decoder, backbone, features, dtype, scratch)
         del features
         with stage(MASK_DECODER):
-            class_logits, mask_logits = run_decoder(head, pixels, dtype, scratch)
+            class_logits, mask_logits = run_decoder(head, pixels, dtype)
         classes.append(class_logits)
         masks.append(mask_logits.view(-1, height, width))
+        del pixels
+        return_freed_memory()
     if len(masks) == 1:  # a view: a copy of 40 MB would be at the peak
         return classes[0][None], masks[0][None]
     return torch.stack(classes), torch.stack(masks)

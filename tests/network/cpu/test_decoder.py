@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from modelscope_vitadapter.network.cpu.bands import Scratch
 from modelscope_vitadapter.network.cpu.decoder import MaskPredictor, run_decoder
 from modelscope_vitadapter.network.cpu.pixel_decoder import PixelFeatures
 from modelscope_vitadapter.network.transformer_layer import attention_mask
@@ -55,7 +54,7 @@ class Given(nn.Module):
 
 
 def errors(head, features, dtype=torch.float32):
-    class_logits, mask_logits = run_decoder(head, features, dtype, Scratch())
+    class_logits, mask_logits = run_decoder(head, features, dtype)
     pixel_decoder = head.pixel_decoder
     head.pixel_decoder = Given(features, pixel_decoder.mask_feature)
     try:
@@ -98,14 +97,16 @@ def test_queries_that_see_nothing_see_everything(sign):
     last.weight.zero_()
     last.bias.fill_(sign)
     head.pixel_decoder.mask_feature.bias.fill_(1)
-    _, mask_logits = run_decoder(head, features, torch.float32, Scratch())
+    _, mask_logits = run_decoder(head, features, torch.float32)
     assert ((mask_logits > 0) == (sign > 0)).all()
     assert max(errors(head, features)) < ROUNDING
 
 
+@pytest.mark.parametrize("queries", [1, 100])  # fewer make resized logits the smaller, more tokens
 @pytest.mark.parametrize("shapes", PYRAMIDS)
-def test_masks_at_a_levels_resolution_are_the_resized_masks(decoder_variant, shapes):
+def test_masks_at_a_levels_resolution_are_the_resized_masks(decoder_variant, shapes, queries):
     head, features = decoder_variant.decode_head, features_of(shapes)
+    head.query_feat = nn.Embedding(queries, 16)
     query = random_image(6, 16, seed=5)
     predictor = MaskPredictor(head, features)
     finest = predictor.finest(query).view(1, 6, *features.finest_shape)
@@ -123,5 +124,5 @@ def test_features_and_queries_stay_as_they_are(low_bands):
     head, features = tiny_network().decode_head, features_of(PYRAMIDS[0])
     held = [features.finest, *features.maps, *head.state_dict().values()]
     before = [tensor.clone() for tensor in held]
-    run_decoder(head, features, torch.float32, Scratch())
+    run_decoder(head, features, torch.float32)
     assert all(map(torch.equal, held, before))
