@@ -8,6 +8,7 @@ from modelscope_vitadapter.network.cpu.applicability import (
     compute_dtype,
     serves_architecture,
     serves_call,
+    structure,
 )
 from modelscope_vitadapter.network.cpu.segmentor import run_windows
 from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
@@ -33,6 +34,7 @@ class EncoderDecoderMask2Former(nn.Module):
         self.decode_head = decode_head
         self.num_classes = num_classes
         self.align_corners = align_corners
+        self._built = structure(self)
 
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor]:
         """Predicts a class and a mask for each query.
@@ -59,4 +61,8 @@ class EncoderDecoderMask2Former(nn.Module):
 
     def _on_cpu_path(self, window: Tensor) -> bool:
         """Whether `network.cpu` computes this; see there."""
-        return serves_call(self, window) and serves_architecture(self.backbone, self.decode_head)
+        return (
+            serves_call(self, window)
+            and serves_architecture(self.backbone, self.decode_head)
+            and structure(self) == self._built  # no module was replaced
+        )

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as module_calls
 
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.beit import Attention, Mlp
@@ -63,15 +63,32 @@ def serves_call(network: nn.Module, windows: Tensor) -> bool:
     return all(_is_own(module) for module in network.modules() if module is not network)
 
 
-def _is_watched(windows: Tensor) -> bool:
-    """Whether something else than a processor computes or records operations or modules."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._functorch.is_functorch_wrapped_tensor(windows)
-        or _has_any_global_hook()  # type: ignore[no-untyped-call]
+def structure(network: nn.Module) -> tuple[tuple[str, type[nn.Module], str], ...]:
+    """What a network is made of: name, class and arguments of each of its modules.
+
+    Modules that do nothing in evaluation may have any arguments.
+    """
+    return tuple(
+        (name, type(module), "" if isinstance(module, nn.Dropout) else module.extra_repr())
+        for name, module in network.named_modules()
     )
+
+
+def _is_watched(windows: Tensor) -> bool:
+    """Whether something else than a processor computes or records operations or modules.
+
+    PyTorch has no public way to ask most of it; one that lacks a function here counts as watched.
+    """
+    try:
+        return (
+            torch.compiler.is_compiling()
+            or torch._C._get_tracing_state() is not None
+            or torch._C._len_torch_dispatch_stack() > 0
+            or torch._C._functorch.is_functorch_wrapped_tensor(windows)
+            or module_calls._has_any_global_hook()  # type: ignore[no-untyped-call]
+        )
+    except AttributeError:
+        return True
 
 
 def _is_own(module: nn.Module) -> bool:

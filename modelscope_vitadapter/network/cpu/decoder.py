@@ -1,7 +1,7 @@
 """The masked-attention decoder for one window; the plain version is `Mask2FormerHead.forward`.
 
-Intermediate masks are predicted at the resolution that attention needs them at: resizing and the
-products before it are linear, so their order does not matter.
+Intermediate masks are predicted at the resolution that attention needs them at, where that takes
+less memory: resizing and the products before it are linear, so their order does not matter.
 """
 
 import math

