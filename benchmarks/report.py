@@ -111,6 +111,7 @@ ROWS = (
     ("peak memory right after load, GB", "peak_after_load_bytes", "{:.2f}", 1e9),
     ("**speed, times the built-in model's**", "speed_ratio", "{:.2f}", 1),
     ("speed, times float32's", "speed_to_float32", "{:.2f}", 1),
+    ("classes in the answer", "classes", "{:.0f}", 1),
     ("time at the roofline, s", "roofline_s", "{:.2f}", 1),
     ("**share of the roofline**", "roofline_share", "{:.1%}", 1),
 )
