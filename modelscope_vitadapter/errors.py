@@ -43,3 +43,7 @@ class ImageTypeError(ImageError, TypeError):
 
 class ImageNotFoundError(ImageError, FileNotFoundError):
     """An image file does not exist."""
+
+
+class ImageMemoryError(ImageError, MemoryError):
+    """A picture, or what is made of it, does not fit into the memory that is free."""

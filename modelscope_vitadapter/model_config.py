@@ -12,7 +12,7 @@ from modelscope_vitadapter.config.model_settings import (
 )
 from modelscope_vitadapter.config.reader import execute_config, read_config
 from modelscope_vitadapter.config.settings import ModelSettings
-from modelscope_vitadapter.errors import UnreadableConfigError
+from modelscope_vitadapter.errors import ConfigError, UnreadableConfigError
 from modelscope_vitadapter.images.transforms import parse_transform
 
 CONFIG_FILE = "mmcv_config.py"
@@ -46,14 +46,24 @@ def load_model_config(model_dir: Path, *, trust_remote_code: bool = False) -> Mo
     path = model_dir / CONFIG_FILE
     config = read_config(path, trust_remote_code=trust_remote_code)
     try:
-        return _parse(config)
+        return _parse(config, path)
     except UnreadableConfigError as error:
         if not trust_remote_code:
             raise
-        return _parse(execute_config(path, error))
+        return _parse(execute_config(path, error), path)
 
 
-def _parse(config: ConfigDict) -> ModelConfig:
+def _parse(config: ConfigDict, path: Path) -> ModelConfig:
+    """Read a configuration; errors name its file."""
+    try:
+        return _read_settings(config)
+    except ConfigError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _read_settings(config: ConfigDict) -> ModelConfig:
     settings = parse_model(config)
     num_classes = settings.head.num_classes
     parse_transform(find_input_transform(config))  # refused here, not at the first picture

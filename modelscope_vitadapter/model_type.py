@@ -32,7 +32,7 @@ def directory_type(model_dir: Path) -> str | None:
     path = model_dir / CONFIGURATION_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     section = content.get("model") if isinstance(content, dict) else None
     if not isinstance(section, dict):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
+import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 
 from modelscope_vitadapter.checkpoint.keys import hub_state_dict
 from modelscope_vitadapter.checkpoint.locate import CHECKPOINT_NAMES
-from modelscope_vitadapter.checkpoint.save import save_state_dict
+from modelscope_vitadapter.checkpoint.save import save_state_dict, sync_directory, sync_file
 from modelscope_vitadapter.errors import CheckpointError
 from modelscope_vitadapter.logs import get_logger
 
@@ -31,13 +33,14 @@ def save_model_directory(
     target_dir: Path,
     *,
     checkpoint_name: str = DEFAULT_CHECKPOINT_NAME,
+    write_configuration: Callable[[Path], None] | None = None,
 ) -> None:
     """Write weights, and the files that belong to their model, into a directory.
 
-    `configuration.json` is left to the caller. Everything is written to a hidden folder inside
-    `target_dir` first and moved from there, the weights last. Where files of another model are
-    replaced, its weights are removed before. So at no moment does the directory hold weights that
-    are incomplete, or that belong to other files than those beside them.
+    Everything is written to a hidden folder inside `target_dir` first and moved from there, the
+    weights last. Where files of another model are replaced, its weights are removed before. So at
+    no moment does the directory hold weights that are incomplete, or that belong to other files
+    than those beside them. After a kill the hidden folder (`.saving-*`) may stay; it is never read.
 
     Args:
         state: name to tensor; prefixes of wrappers (`model.`) are taken off.
@@ -48,6 +51,8 @@ def save_model_directory(
             read before the new one (see `CHECKPOINT_NAMES`): it is removed.
         checkpoint_name: one of `CHECKPOINT_NAMES`. The built-in model reads
             `pytorch_model.pt` only.
+        write_configuration: writes `configuration.json` into the folder that it is given. None
+            leaves that file to the caller.
 
     Raises:
         CheckpointError: the name is none of the three, `source_dir` is no directory, or something
@@ -58,18 +63,55 @@ def save_model_directory(
             f"A model directory cannot hold its checkpoint as '{checkpoint_name}': it would not be "
             f"found again. Give one of {', '.join(CHECKPOINT_NAMES)}."
         )
-    if source_dir is not None and not Path(source_dir).is_dir():
+    _check_source(source_dir)
+    with _staging_in(target_dir) as staging:
+        files = _stage(source_dir, target_dir, staging, write_configuration)
+        save_state_dict(hub_state_dict(state), staging / checkpoint_name)
+        if files:
+            # The weights that are there belong to the files that are about to be replaced.
+            for name in CHECKPOINT_NAMES:
+                (target_dir / name).unlink(missing_ok=True)
+        _move(files, staging, target_dir)
+        _move([Path(checkpoint_name)], staging, target_dir)
+        _remove_preferred(target_dir, checkpoint_name)
+
+
+def save_model_files(
+    source_dir: Path,
+    target_dir: Path,
+    *,
+    write_configuration: Callable[[Path], None] | None = None,
+) -> None:
+    """Write what belongs to a model but its weights; each file appears only when it is complete.
+
+    Args:
+        source_dir: as for `save_model_directory`.
+        target_dir: as there; weights in it stay.
+        write_configuration: as there.
+
+    Raises:
+        CheckpointError: `source_dir` is no directory, or something cannot be written.
+    """
+    _check_source(source_dir)
+    with _staging_in(target_dir) as staging:
+        _move(_stage(source_dir, target_dir, staging, write_configuration), staging, target_dir)
+
+
+def _check_source(source_dir: Path | None) -> None:
+    if source_dir is not None and not source_dir.is_dir():
         raise CheckpointError(
             f"The model's files cannot be copied from '{source_dir}': it is not a directory. Give "
             "the directory that the model was loaded from, or None."
         )
-    target_dir = Path(target_dir)
+
+
+@contextlib.contextmanager
+def _staging_in(target_dir: Path) -> Iterator[Path]:
+    """Give a new hidden folder in the target, and remove it in the end."""
     staging = target_dir / f".saving-{uuid.uuid4().hex}"
     try:
         staging.mkdir(parents=True)
-        files = [] if source_dir is None else _stage(Path(source_dir), target_dir, staging)
-        save_state_dict(hub_state_dict(state), staging / checkpoint_name)
-        _move(files, staging, target_dir, checkpoint_name)
+        yield staging
     except OSError as error:
         raise CheckpointError(
             f"The model directory '{target_dir}' cannot be written: {error}. Check the free space "
@@ -106,8 +148,24 @@ def model_files(source_dir: Path) -> Iterator[Path]:
             yield relative
 
 
-def _stage(source_dir: Path, target_dir: Path, staging: Path) -> list[Path]:
-    """Copy to the hidden folder those files that the target lacks or has otherwise."""
+def _stage(
+    source_dir: Path | None,
+    target_dir: Path,
+    staging: Path,
+    write_configuration: Callable[[Path], None] | None,
+) -> list[Path]:
+    """Put those files into the hidden folder that the target lacks or has otherwise."""
+    staged = [] if source_dir is None else _copy(source_dir, target_dir, staging)
+    if write_configuration is not None:
+        write_configuration(staging)
+        if not _same_data(staging / _CONFIGURATION, target_dir / _CONFIGURATION):
+            staged.append(Path(_CONFIGURATION))
+    for relative in staged:
+        sync_file(staging / relative)
+    return staged
+
+
+def _copy(source_dir: Path, target_dir: Path, staging: Path) -> list[Path]:
     staged: list[Path] = []
     source_dir, target = source_dir.resolve(), target_dir.resolve()
     if source_dir == target:
@@ -126,16 +184,23 @@ def _stage(source_dir: Path, target_dir: Path, staging: Path) -> list[Path]:
     return staged
 
 
-def _move(files: list[Path], staging: Path, target_dir: Path, checkpoint_name: str) -> None:
-    """Move what was staged to its place, so that each moment in between is safe."""
-    if files:
-        # The weights that are there belong to the files that are about to be replaced.
-        for name in CHECKPOINT_NAMES:
-            (target_dir / name).unlink(missing_ok=True)
+def _same_data(new: Path, present: Path) -> bool:
+    """Whether two JSON files say the same; one that is laid out otherwise need not be replaced."""
+    try:
+        return bool(json.loads(new.read_bytes()) == json.loads(present.read_bytes()))
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _move(files: list[Path], staging: Path, target_dir: Path) -> None:
     for relative in files:
         (target_dir / relative).parent.mkdir(parents=True, exist_ok=True)
         (staging / relative).replace(target_dir / relative)
-    (staging / checkpoint_name).replace(target_dir / checkpoint_name)
+        sync_directory((target_dir / relative).parent)
+
+
+def _remove_preferred(target_dir: Path, checkpoint_name: str) -> None:
+    """Remove checkpoints that would be read before the one of this name."""
     for name in CHECKPOINT_NAMES[: CHECKPOINT_NAMES.index(checkpoint_name)]:
         older = target_dir / name
         if older.exists():

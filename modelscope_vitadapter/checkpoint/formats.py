@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 from modelscope_vitadapter.checkpoint.safetensors_file import LENGTH_BYTES, open_safetensors
-from modelscope_vitadapter.checkpoint.stored import TensorSource
-from modelscope_vitadapter.checkpoint.torch_whole import open_torch_whole
+from modelscope_vitadapter.checkpoint.stored import ByteFile, FileSource
+from modelscope_vitadapter.checkpoint.torch_old import open_torch_old
 from modelscope_vitadapter.checkpoint.torch_zip import open_torch_zip
 from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
 
@@ -17,7 +19,7 @@ _SAFETENSORS_MAGIC = b"\0\0\0\0{"  # upper half of the header's length, begin of
 _GIT_LFS = b"version https://git-lfs"
 
 
-def open_checkpoint(path: Path) -> TensorSource:
+def open_checkpoint(path: Path) -> FileSource:
     """Open a checkpoint of any of the supported formats.
 
     Args:
@@ -32,21 +34,21 @@ def open_checkpoint(path: Path) -> TensorSource:
             for code to be run.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir() raises where it may not look
         raise CheckpointError(
             f"The checkpoint '{path}' is a directory; expected a file written by torch.save or "
             "safetensors. Unpacked checkpoints must be packed again, or downloaded again."
         )
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+        with contextlib.closing(ByteFile(path)) as file:
+            head = file.read_bytes(0, min(_HEAD_BYTES, file.size), "its beginning")
         if head.startswith(_ZIP_MAGIC):
             return open_torch_zip(path)
         # Before pickles: the length of the header may begin with the byte that marks a pickle.
         if head[LENGTH_BYTES // 2 : LENGTH_BYTES + 1] == _SAFETENSORS_MAGIC:
             return open_safetensors(path)
         if head.startswith(_PICKLE_MAGIC):
-            return open_torch_whole(path)
+            return open_torch_old(path)
     except FileNotFoundError as error:
         raise CheckpointNotFoundError(
             f"The checkpoint '{path}' does not exist. Check the path, or download the model again."

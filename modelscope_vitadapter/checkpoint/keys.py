@@ -35,9 +35,11 @@ LEFT_OVER_PATTERNS = (
 OPTIONAL_PATTERNS = (r"(.+\.)?num_batches_tracked",)
 """Names of the network that old checkpoints lack; they start at zero."""
 
+_PREFIXES = re.compile(f"(?:{'|'.join(map(re.escape, WRAPPER_PREFIXES))})+")
 _LEFT_OVER = re.compile("|".join(LEFT_OVER_PATTERNS))
 _OPTIONAL = re.compile("|".join(OPTIONAL_PATTERNS))
 _LISTED_AT_MOST = 20
+_SHOWN = 200
 
 
 def hub_name(name: str) -> str:
@@ -49,14 +51,8 @@ def hub_name(name: str) -> str:
     Returns:
         The name as the hub's checkpoint spells it: `backbone.cls_token`.
     """
-    stripped = True
-    while stripped:
-        stripped = False
-        for prefix in WRAPPER_PREFIXES:
-            if name.startswith(prefix):
-                name = name[len(prefix) :]
-                stripped = True
-    return name
+    prefixes = _PREFIXES.match(name)
+    return name[prefixes.end() :] if prefixes else name
 
 
 def wrapped_name(name: str, prefix: str = "model.") -> str:
@@ -81,8 +77,9 @@ def hub_names(names: Iterable[str]) -> dict[str, str]:
         bare = hub_name(name)
         if bare in result:
             raise CheckpointError(
-                f"Two entries of the checkpoint, '{result[bare]}' and '{name}', both stand for "
-                f"'{bare}'; expected one. Save the weights of a single model."
+                f"Two entries of the checkpoint, '{result[bare][:_SHOWN]}' and '{name[:_SHOWN]}', "
+                f"both stand for '{bare[:_SHOWN]}'; expected one. Save the weights of a single "
+                "model."
             )
         result[bare] = name
     return result
@@ -156,7 +153,10 @@ def plan_keys(file_names: Iterable[str], network_names: Iterable[str]) -> KeyPla
 
 
 def shortened(items: Sequence[str], separator: str = ", ") -> str:
-    """Join items for a message, the first 20 of them followed by a count of the others."""
-    shown = separator.join(items[:_LISTED_AT_MOST])
+    """Join items for a message, the first 20 of them followed by a count of the others.
+
+    Of each item no more than 200 characters are shown.
+    """
+    shown = separator.join(item[:_SHOWN] for item in items[:_LISTED_AT_MOST])
     more = len(items) - _LISTED_AT_MOST
     return shown if more <= 0 else f"{shown}{separator}... and {more} more"

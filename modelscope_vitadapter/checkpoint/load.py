@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
+from modelscope_vitadapter.checkpoint.finite import all_finite
 from modelscope_vitadapter.checkpoint.formats import open_checkpoint
 from modelscope_vitadapter.checkpoint.keys import KeyPlan, plan_keys, shortened
-from modelscope_vitadapter.checkpoint.stored import StoredTensor, TensorSource
+from modelscope_vitadapter.checkpoint.stored import FileSource, StoredTensor
 from modelscope_vitadapter.errors import CheckpointError
 from modelscope_vitadapter.logs import get_logger
 
@@ -33,12 +34,14 @@ class LoadReport:
         used: number of its tensors that the network took.
         ignored: names of known training left-overs, which were not read.
         unexpected: names of other tensors that the network has no place for; not read either.
+        not_finite: names of used tensors that hold NaN or infinity in the network's type.
     """
 
     path: Path
     used: int
     ignored: tuple[str, ...]
     unexpected: tuple[str, ...]
+    not_finite: tuple[str, ...] = ()
 
 
 @dataclass
@@ -74,7 +77,8 @@ def load_into(
         device: where the tensors go.
 
     Returns:
-        What was used and what was left unread. Unexpected names are also logged, once.
+        What was used and what was left unread. Unexpected names, and those of tensors that hold
+        NaN or infinity, are also logged, once each.
 
     Raises:
         CheckpointNotFoundError: there is no such file.
@@ -84,10 +88,16 @@ def load_into(
     path = Path(path)
     slots = _slots(network)
     with contextlib.closing(open_checkpoint(path)) as source:
-        plan = plan_keys(source.tensors, [name for name, _, _ in _places(network)])
+        plan = _plan(source, network, path)
         _check(slots, plan, source.tensors, path)
-        _fill(slots, plan, source, torch.device(device))
-        report = LoadReport(path, len(plan.used), (*source.others, *plan.ignored), plan.unexpected)
+        not_finite = _fill(slots, plan, source, torch.device(device))
+        report = LoadReport(
+            path=path,
+            used=len(plan.used),
+            ignored=(*source.others, *plan.ignored),
+            unexpected=plan.unexpected,
+            not_finite=not_finite,
+        )
     if report.unexpected:
         logger.warning(
             "%s holds %d entries that the network has no place for; they were not read: %s",
@@ -95,7 +105,22 @@ def load_into(
             len(report.unexpected),
             shortened(report.unexpected),
         )
+    if report.not_finite:
+        logger.warning(
+            "%s holds NaN or infinity in %d entries; what the model answers is likely to be wrong: "
+            "%s. Download the file again, or use an earlier checkpoint of the training.",
+            path,
+            len(report.not_finite),
+            shortened(report.not_finite),
+        )
     return report
+
+
+def _plan(source: FileSource, network: torch.nn.Module, path: Path) -> KeyPlan:
+    try:
+        return plan_keys(source.tensors, [name for name, _, _ in _places(network)])
+    except CheckpointError as error:
+        raise CheckpointError(f"'{path}': {error}") from error
 
 
 def _places(network: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, str]]:
@@ -170,7 +195,10 @@ class _Read:
     slot: _Slot
 
 
-def _fill(slots: list[_Slot], plan: KeyPlan, source: TensorSource, device: torch.device) -> None:
+def _fill(
+    slots: list[_Slot], plan: KeyPlan, source: FileSource, device: torch.device
+) -> tuple[str, ...]:
+    """Put every tensor in its place; give the names of those that hold NaN or infinity."""
     reads: list[_Read] = []
     for slot in slots:
         file_name = _file_name(slot, plan)
@@ -180,11 +208,16 @@ def _fill(slots: list[_Slot], plan: KeyPlan, source: TensorSource, device: torch
         else:
             reads.append(_Read(file_name, source.tensors[file_name], slot))
 
+    not_finite: set[str] = set()
+
     def read(batch: list[_Read]) -> list[torch.Tensor]:
-        return [
-            source.read(item.file_name).to(device=device, dtype=item.slot.tensor.dtype)
-            for item in batch
-        ]
+        tensors = []
+        for item in batch:
+            tensor = source.read(item.file_name).to(item.slot.tensor.dtype)
+            if not all_finite(tensor):  # now, while it is in the processor's cache
+                not_finite.add(item.file_name)
+            tensors.append(tensor.to(device))
+        return tensors
 
     batches = _batches(reads)
     # Copying from the page cache, and the kernel's clearing of the memory that it goes to, run
@@ -199,6 +232,7 @@ def _fill(slots: list[_Slot], plan: KeyPlan, source: TensorSource, device: torch
                 item.slot.put(tensor)
     finally:
         pool.shutdown(cancel_futures=True)
+    return tuple(item.file_name for item in reads if item.file_name in not_finite)
 
 
 def _batches(reads: list[_Read]) -> list[list[_Read]]:

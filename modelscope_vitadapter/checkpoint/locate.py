@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from modelscope_vitadapter.errors import CheckpointNotFoundError
@@ -32,12 +33,14 @@ def find_checkpoint(model_dir: Path) -> Path:
     """
     model_dir = Path(model_dir)
     names = ", ".join(CHECKPOINT_NAMES)
-    if not model_dir.is_dir():
+    if not os.path.isdir(model_dir):  # noqa: PTH112  # Path.is_dir() raises where it may not look
         raise CheckpointNotFoundError(
             f"'{model_dir}' is not a directory; expected a model directory that holds one of "
             f"{names}. Check the path."
         )
-    present = [name for name in CHECKPOINT_NAMES if (model_dir / name).exists()]
+    present = [name for name in CHECKPOINT_NAMES if os.path.exists(model_dir / name)]  # noqa: PTH110
+    if not present:  # a link that leads nowhere: opening it says so
+        present = [name for name in CHECKPOINT_NAMES if os.path.lexists(model_dir / name)]
     if not present:
         raise CheckpointNotFoundError(
             f"The model directory '{model_dir}' holds no checkpoint; expected one of {names}. "

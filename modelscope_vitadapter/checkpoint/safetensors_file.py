@@ -18,8 +18,12 @@ from modelscope_vitadapter.checkpoint.stored import ByteFile, FileSource, Stored
 from modelscope_vitadapter.errors import CheckpointError
 
 LENGTH_BYTES = 8
-LARGEST_HEADER = 100_000_000
-"""Bytes; the safetensors library has the same limit."""
+LARGEST_HEADER = 8 * 2**20
+"""Bytes: some 60,000 tensors. The safetensors library allows 100 MB, which can be JSON that takes
+gigabytes of memory."""
+
+_LARGEST_COUNT = 2**62
+_MAX_DIMENSIONS = 64
 
 _DTYPES = {
     "BOOL": torch.bool,
@@ -78,6 +82,8 @@ def _parse(header: bytes, path: Path) -> dict[str, object]:
         result = dict(pairs)
         if len(result) != len(pairs):
             raise ValueError("a name occurs twice")
+        # Half a surrogate pair is no text: a message that names it could not be written.
+        "".join(part for pair in pairs for part in pair if isinstance(part, str)).encode()
         return result
 
     try:
@@ -93,12 +99,13 @@ def _describe(name: str, entry: object, data_start: int, path: Path) -> StoredTe
     shape, (begin, end), dtype_name = _fields(name, entry, path)
     dtype = _DTYPES.get(dtype_name)
     if dtype is None:
-        problem = f"is of type {dtype_name}, expected one of {', '.join(_DTYPES)}"
+        problem = f"is of type {dtype_name[:20]}, expected one of {', '.join(_DTYPES)}"
         return StoredTensor(shape, None, data_start + begin, problem=problem)
     if end - begin != math.prod(shape) * dtype.itemsize:
         raise _damaged(
             path,
-            f"tensor '{name}' of type {dtype_name} and shape {list(shape)} has {end - begin} bytes",
+            f"tensor '{name[:100]}' of type {dtype_name} and shape {list(shape)} has "
+            f"{end - begin} bytes",
         )
     return StoredTensor(shape, dtype, data_start + begin)
 
@@ -114,11 +121,15 @@ def _fields(name: str, entry: object, path: Path) -> tuple[tuple[int, ...], tupl
             and isinstance(dtype, str)
         ):
             return tuple(shape), (offsets[0], offsets[1]), dtype
-    raise _damaged(path, f"the entry of tensor '{name}' lacks a valid type, shape or range")
+    raise _damaged(path, f"the entry of tensor '{name[:100]}' lacks a valid type, shape or range")
 
 
 def _are_counts(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return (
+        isinstance(value, list)
+        and len(value) <= _MAX_DIMENSIONS
+        and all(type(item) is int and 0 <= item < _LARGEST_COUNT for item in value)
+    )
 
 
 def _check_ranges(header: dict[str, object], data_size: int, path: Path) -> None:

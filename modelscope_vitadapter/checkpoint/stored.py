@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
+from modelscope_vitadapter.checkpoint.pickled import PickledTensor
 from modelscope_vitadapter.errors import CheckpointError
+
+LARGEST_DETOUR = 64 * 2**20
+"""Bytes that are read at most for a tensor that is smaller than what it is spread over."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class StoredTensor:
     Attributes:
         shape: sizes of the tensor.
         dtype: type of its elements in the file, None where torch has no such type.
-        position: order of the tensor in the file; bytes from the start where that is known.
+        position: byte of its first element in the file.
         stride: steps between elements, counted in elements; None when contiguous.
         problem: why the data cannot be read, or None.
     """
@@ -44,34 +48,12 @@ class StoredTensor:
         return 0 if self.dtype is None else math.prod(self.shape) * self.dtype.itemsize
 
 
-class TensorSource(Protocol):
-    """An open checkpoint.
+@dataclass(frozen=True)
+class Record:
+    """The data of one storage: its first byte in the file and its number of bytes."""
 
-    Attributes:
-        tensors: the entries of its state dict, by their names in the file.
-        others: names of everything else in the file; nothing of it is read.
-    """
-
-    @property
-    def tensors(self) -> Mapping[str, StoredTensor]:
-        """The entries of the state dict, by their names in the file."""
-        ...
-
-    @property
-    def others(self) -> tuple[str, ...]:
-        """Names of what lies beside the state dict."""
-        ...
-
-    def read(self, name: str) -> torch.Tensor:
-        """Give one tensor, contiguous, on the CPU, in memory that nothing else uses.
-
-        Several threads may read different tensors at the same time.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of the file."""
-        ...
+    start: int
+    size: int
 
 
 def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
@@ -81,19 +63,79 @@ def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
     return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
 
 
+def place_tensor(
+    name: str, tensor: PickledTensor, records: Mapping[str, Record], path: Path
+) -> StoredTensor:
+    """Say where in the file the data of a pickled tensor is.
+
+    Args:
+        name: named in errors.
+        tensor: what the pickle says of it.
+        records: where the storages' data is, by their keys.
+        path: the file, named in errors.
+
+    Raises:
+        CheckpointError: the file has no such storage.
+    """
+    problem = tensor.problem
+    if problem is not None or tensor.storage is None:
+        return StoredTensor(tensor.shape, tensor.dtype, 0, problem=problem)
+    record = records.get(tensor.storage.key)
+    if record is None:
+        raise CheckpointError(
+            f"The checkpoint '{path}' is damaged: it lacks the data of tensor '{name[:100]}' "
+            f"(record '{tensor.storage.key[:100]}'). Download or copy it again."
+        )
+    itemsize = tensor.dtype.itemsize
+    first = (tensor.storage.first + tensor.first) * itemsize
+    spread = extent(tensor.shape, tensor.stride) * itemsize
+    size = math.prod(tensor.shape) * itemsize
+    if first + spread > record.size:
+        problem = f"needs {first + spread} bytes of a record that has {record.size}: the file is "
+        problem += "damaged"
+    elif spread > max(LARGEST_DETOUR, 2 * size):
+        problem = f"has {size} bytes spread over {spread}, which is no view that a model has"
+    stride = None if is_contiguous(tensor.shape, tensor.stride) else tensor.stride
+    return StoredTensor(tensor.shape, tensor.dtype, record.start + first, stride, problem)
+
+
+def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Whether elements lie one behind the other; the stride of a single element is irrelevant."""
+    expected = 1
+    for size, step in zip(reversed(shape), reversed(stride), strict=True):
+        if size != 1 and step != expected and 0 not in shape:
+            return False
+        expected *= size
+    return True
+
+
 class ByteFile:
     """A file of which byte ranges are read, by several threads at a time if need be.
 
     Attributes:
         path: where it is.
         size: bytes it had when it was opened.
+
+    Raises:
+        OSError: it can't be opened.
+        CheckpointError: it is no regular file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = FileIO(path, "r")
+        self._file = FileIO(path, "r", opener=_open_without_waiting)
         self._lock = threading.Lock()
+        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            self._file.close()
+            raise CheckpointError(
+                f"The checkpoint '{path}' is a pipe or a device; expected a regular file. Put the "
+                "file itself there."
+            )
         self.size = self._file.seek(0, 2)
+
+    def fileno(self) -> int:
+        """The descriptor of the open file."""
+        return self._file.fileno()
 
     def read_into(self, view: memoryview, position: int, what: str) -> None:
         """Fill a writable byte view from the file.
@@ -158,12 +200,19 @@ class ByteFile:
         Raises:
             CheckpointError: the description has a problem, or the file is too short.
         """
+        name = name[:100]
         if stored.problem is not None or stored.dtype is None:
             raise CheckpointError(f"Tensor '{name}' of '{self.path}' {stored.problem}.")
         contiguous = stored.stride is None
         count = 0 if stored.stride is None else extent(stored.shape, stored.stride)
         shape = stored.shape if contiguous else (count,)
-        flat = torch.empty(shape, dtype=stored.dtype, device="cpu")
+        try:
+            flat = torch.empty(shape, dtype=stored.dtype, device="cpu")
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"There is no memory for tensor '{name}' of '{self.path}', shape {list(shape)}: "
+                f"{error}. Free some, or use a smaller model."
+            ) from error
         if flat.numel():
             as_bytes = flat.reshape(-1).view(torch.uint8).numpy()
             self.read_into(as_bytes.data, stored.position, f"tensor '{name}'")
@@ -177,16 +226,30 @@ class ByteFile:
         self._file.close()
 
 
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a named pipe would make a plain `open` wait for whoever writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 @dataclass
 class FileSource:
-    """A checkpoint whose tensors lie at known places of one file."""
+    """An open checkpoint, whose tensors lie at known places of one file.
+
+    Attributes:
+        file: the file.
+        tensors: the entries of its state dict, by their names in the file.
+        others: names of everything else in the file; nothing of it is read.
+    """
 
     file: ByteFile
     tensors: Mapping[str, StoredTensor]
     others: tuple[str, ...] = field(default=())
 
     def read(self, name: str) -> torch.Tensor:
-        """Read one tensor; see `ByteFile.read_tensor`."""
+        """Give one tensor, contiguous, on the CPU, in memory that nothing else uses.
+
+        Several threads may read different tensors at the same time. See `ByteFile.read_tensor`.
+        """
         return self.file.read_tensor(name, self.tensors[name])
 
     def close(self) -> None:

@@ -12,6 +12,10 @@ PATCH_SIZE = 16
 """The adapter's pyramid has fixed strides 8, 16 and 32, so its patches are 16 x 16 pixels."""
 
 
+MAX_BLOCK_RUNS = 1024
+"""Blocks that all stages run together; stages may share blocks, so there can be more than depth."""
+
+
 def parse_backbone(fields: Fields) -> BackboneSettings:
     """Reads every setting of ModelScope's `BEiTAdapter`; defaults are its own.
 
@@ -64,8 +68,12 @@ def _qk_scale(fields: Fields) -> float | None:
         value = fields.take("qk_scale")
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise fields.refuse("qk_scale", value, "a number or None")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not -1e12 <= value <= 1e12
+        ):
+            raise fields.refuse("qk_scale", value, "a number from -1e+12 to 1e+12, or None")
         return float(value) or None
     return None
 
@@ -92,11 +100,16 @@ def _interaction_indexes(fields: Fields, depth: int) -> tuple[tuple[int, ...], .
         raise fields.refuse("interaction_indexes", value, expected)
     stages = []
     for stage in value:
-        if not _is_list(stage) or not stage:
+        if not _is_list(stage) or not 1 <= len(stage) <= depth:
             raise fields.refuse("interaction_indexes", value, expected)
         if not all(isinstance(i, int) and 0 <= i < depth for i in stage):
             raise fields.refuse("interaction_indexes", value, expected)
         stages.append(tuple(stage))
+    runs = sum(max(0, stage[-1] - stage[0] + 1) for stage in stages)
+    if runs > max(MAX_BLOCK_RUNS, depth):
+        raise fields.refuse(
+            "interaction_indexes", value, f"stages of at most {MAX_BLOCK_RUNS} blocks in all"
+        )
     return tuple(stages)
 
 

@@ -20,6 +20,9 @@ from modelscope_vitadapter.config.source import Source, refusal
 from modelscope_vitadapter.config.statements import Runner
 from modelscope_vitadapter.config.unreadable import Unreadable
 
+MAX_PATH = 1000
+"""Characters of a `_base_` entry."""
+
 
 class FileReader:
     """Reads the files of one config, all inside one directory and within one budget.
@@ -125,6 +128,8 @@ class FileReader:
         if not isinstance(entry, str):
             raise ValueError(f"{type(entry).__name__} is no path")
         shown = repr(entry[:100])
+        if len(entry) > MAX_PATH:
+            raise ValueError(f"{shown}… is too long for a path")
         if "::" in entry or Path(entry).is_absolute() or PureWindowsPath(entry).anchor:
             raise ValueError(f"{shown} is not relative to the file")
         path = Path(os.path.normpath(directory / entry))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from modelscope_vitadapter.config.functions import FUNCTIONS, ITERATORS, call, collect, iterate
-from modelscope_vitadapter.config.limits import RefusedValueError
+from modelscope_vitadapter.config.limits import Budget, RefusedValueError
 from modelscope_vitadapter.config.source import REMEDY
 from modelscope_vitadapter.config.unreadable import needed
-from modelscope_vitadapter.config.values import measure
+from modelscope_vitadapter.config.values import add_entries, measure
 
 if TYPE_CHECKING:
     from modelscope_vitadapter.config.comprehensions import Scope
@@ -88,15 +88,20 @@ def _make_dict(
         raise TypeError("dict() takes at most one argument without a name")
     made: dict[Any, Any] = {}
     for argument in arguments:
-        if isinstance(argument, dict):
-            evaluator.budget.spend(len(argument))
-            made.update(argument)
-            continue
-        for pair in iterate(argument, evaluator.budget):
-            items = collect(needed(pair), evaluator.budget)
-            if len(items) != 2:
-                raise RefusedValueError("dict() takes pairs")
-            measure(items[0], evaluator.budget)
-            made[items[0]] = items[1]
+        add_entries(made, _entries(argument, evaluator.budget), evaluator.budget)
     made.update(keywords)
     return made
+
+
+def _entries(argument: Any, budget: Budget) -> Iterator[tuple[Any, Any]]:
+    """The entries of what `dict()` is given: a dictionary, or pairs."""
+    if isinstance(argument, dict):
+        budget.spend(len(argument))
+        yield from argument.items()
+        return
+    for pair in iterate(argument, budget):
+        items = collect(needed(pair), budget)
+        if len(items) != 2:
+            raise RefusedValueError("dict() takes pairs")
+        measure(items[0], budget)
+        yield items[0], items[1]

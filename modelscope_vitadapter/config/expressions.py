@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from modelscope_vitadapter.config.calls import calls_iterator, evaluate_call
@@ -22,21 +22,13 @@ from modelscope_vitadapter.config.limits import (
     RefusedValueError,
 )
 from modelscope_vitadapter.config.operators import binary, checked_number, compare, unary
+from modelscope_vitadapter.config.refusals import WHAT, described
 from modelscope_vitadapter.config.scanning import BASE_KEY
 from modelscope_vitadapter.config.source import REMEDY, Source
 from modelscope_vitadapter.config.unreadable import Unreadable, needed
-from modelscope_vitadapter.config.values import is_number, measure
+from modelscope_vitadapter.config.values import add_entries, check_keys, is_number, measure
 from modelscope_vitadapter.errors import ConfigError
 
-_WHAT: dict[type[ast.expr], str] = {
-    ast.Await: "await",
-    ast.GeneratorExp: "a generator that nothing iterates over",
-    ast.Lambda: "lambda",
-    ast.NamedExpr: "an assignment inside an expression (:=)",
-    ast.Starred: "a starred expression here",
-    ast.Yield: "yield",
-    ast.YieldFrom: "yield from",
-}
 PYTHON_ERRORS = (TypeError, ValueError, ArithmeticError, LookupError)
 """What operations on plain values raise."""
 
@@ -93,7 +85,7 @@ class Evaluator:
         self.budget.spend(1)
         handler = self._handlers.get(type(node))
         if handler is None:
-            what = _WHAT.get(type(node), "this")
+            what = WHAT.get(type(node), "this")
             raise self.source.refusal(node, f"{what} is not evaluated", REMEDY)
         if self._depth >= MAX_EXPRESSION_DEPTH:
             raise self.source.refusal(node, "nested too deeply", "Split it up.")
@@ -109,7 +101,7 @@ class Evaluator:
 
     def refused(self, node: ast.expr | ast.stmt, error: Exception) -> ConfigError:
         """The refusal of a node for an error that an operation on values raised."""
-        problem = str(error) if isinstance(error, RefusedValueError) else f"{_described(error)}"
+        problem = str(error) if isinstance(error, RefusedValueError) else described(error)
         return self.source.refusal(node, f"cannot be evaluated ({problem})")
 
     def operand(self, node: ast.expr, scope: Scope | None = None) -> Any:
@@ -197,7 +189,9 @@ class Evaluator:
             return values[0]
         if not all(isinstance(value, str) or is_number(value) for value in values):
             raise RefusedValueError("only text and numbers can be put into a string")
-        return "".join(str(value) for value in values)
+        parts = [str(value) for value in values]
+        self.budget.spend_characters(sum(map(len, parts)))
+        return "".join(parts)
 
     # Displays, subscripts and operators
 
@@ -212,16 +206,20 @@ class Evaluator:
 
     def _make_set(self, values: list[Any]) -> set[Any]:
         measure(values, self.budget)
+        check_keys(values)
         return set(values)
 
     def _dict(self, node: ast.Dict, scope: Scope | None) -> dict[Any, Any]:
         made: dict[Any, Any] = {}
+        add_entries(made, self._entries(node, scope), self.budget)
+        return made
+
+    def _entries(self, node: ast.Dict, scope: Scope | None) -> Iterator[tuple[Any, Any]]:
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
-                made.update(self.mapping(value, scope))
+                yield from self.mapping(value, scope).items()
             else:
-                made[self.key(key, scope)] = self.lazily(value, scope)
-        return made
+                yield self.key(key, scope), self.lazily(value, scope)
 
     def mapping(self, node: ast.expr, scope: Scope | None) -> dict[Any, Any]:
         """The dictionary after `**`."""
@@ -311,10 +309,6 @@ class Evaluator:
         def entry(inner: Scope) -> tuple[Any, Any]:
             return self.key(node.key, inner), self.evaluate(node.value, inner)
 
-        return dict(loop(self, node, scope, entry))
-
-
-def _described(error: Exception) -> str:
-    """What a Python error says, in words for the reader of a config."""
-    text = f"no key {error}" if isinstance(error, KeyError) else str(error)
-    return text[:200] or type(error).__name__
+        made: dict[Any, Any] = {}
+        add_entries(made, loop(self, node, scope, entry), self.budget)
+        return made

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
+from modelscope_vitadapter.config.shown import shown
 from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
 
@@ -24,14 +25,14 @@ class Fields:
         self.path = path
         needed(values)
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{path} is {values!r}: expected dict(...)")
+            raise ConfigError(f"{path} is {shown(values)}: expected dict(...) in mmcv_config.py")
         self._left: dict[str, object] = {str(key): value for key, value in values.items()}
 
     def refuse(self, key: str, value: object, expected: str) -> ConfigError:
         """An error that names the setting, its value and what was expected."""
         return ConfigError(
-            f"{self.path}.{key} = {value!r} can't be honoured: expected {expected}. Change it in "
-            "mmcv_config.py, or use a checkpoint that was trained without it."
+            f"{self.path}.{key[:100]} = {shown(value)} can't be honoured: expected {expected}. "
+            "Change it in mmcv_config.py, or use a checkpoint that was trained without it."
         )
 
     def has(self, key: str) -> bool:
@@ -135,7 +136,7 @@ class Fields:
         for key, value in self._left.items():
             needed(value)
             raise ConfigError(
-                f"{self.path}.{key} = {str(value)[:120]} is a setting that this package does not "
+                f"{self.path}.{key[:100]} = {shown(value)} is a setting that this package does not "
                 "know, so it can't be honoured: remove it from mmcv_config.py if the model was "
                 "trained without it"
             )

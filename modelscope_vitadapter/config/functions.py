@@ -10,7 +10,7 @@ from typing import Any
 from modelscope_vitadapter.config.limits import MAX_LENGTH, Budget, RefusedValueError
 from modelscope_vitadapter.config.operators import binary, checked_number, make_range
 from modelscope_vitadapter.config.unreadable import needed
-from modelscope_vitadapter.config.values import is_number, measure
+from modelscope_vitadapter.config.values import check_keys, is_number, measure
 
 ITERATORS = frozenset({"zip", "enumerate", "reversed"})
 """Functions whose result is evaluated only where something iterates over it."""
@@ -125,6 +125,7 @@ def _tuple(budget: Budget, value: Any = ()) -> tuple[Any, ...]:
 def _set(budget: Budget, value: Any = ()) -> set[Any]:
     items = collect(value, budget)
     measure(items, budget)
+    check_keys(items)
     return set(items)
 
 

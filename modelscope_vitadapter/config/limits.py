@@ -48,6 +48,9 @@ MAX_FULL_CHARACTERS = 4_000_000
 MAX_STRING = 1_000_000
 """Characters of one string that an expression makes."""
 
+MAX_UNUSUAL_KEYS = 128
+"""Tuples, ranges and integers of 61 bits and more among the keys of a dictionary or in a set."""
+
 MAX_INTEGER_BITS = 1024
 """Bits of an integer."""
 

@@ -7,11 +7,16 @@ from modelscope_vitadapter.config.backbone_settings import parse_backbone
 from modelscope_vitadapter.config.fields import Fields
 from modelscope_vitadapter.config.head_settings import parse_head
 from modelscope_vitadapter.config.settings import ModelSettings, WindowSettings
+from modelscope_vitadapter.config.shown import shown
+from modelscope_vitadapter.config.size_limits import check_sizes
 from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
 
 SEGMENTORS = ("EncoderDecoderMask2Former", "EncoderDecoderMask2FormerAug")
 """The built-in model's name, and the authors' for the same network with more training steps."""
+
+MAX_OVERLAP = 4096
+"""Windows that a pixel may be in, where published configurations have up to 9."""
 
 
 def parse_model(config: Mapping[str, object]) -> ModelSettings:
@@ -44,7 +49,9 @@ def parse_model(config: Mapping[str, object]) -> ModelSettings:
         )
     windows = _windows(Fields(test_cfg, path))
     fields.finish()
-    return ModelSettings(backbone=backbone, head=head, windows=windows)
+    settings = ModelSettings(backbone=backbone, head=head, windows=windows)
+    check_sizes(settings)
+    return settings
 
 
 def _windows(fields: Fields) -> WindowSettings:
@@ -58,7 +65,19 @@ def _windows(fields: Fields) -> WindowSettings:
         return WindowSettings("whole")
     if mode != "slide":
         raise fields.refuse("mode", mode, "'slide' or 'whole'")
-    return WindowSettings("slide", fields.size("crop_size"), fields.size("stride"))
+    crop, stride = fields.size("crop_size"), fields.size("stride")
+    if stride[0] > crop[0] or stride[1] > crop[1]:
+        expected = f"at most crop_size {crop}, or pixels between windows are in none"
+        raise fields.refuse("stride", stride, expected)
+    overlap = crop[0] * crop[1] // (stride[0] * stride[1])
+    if overlap > MAX_OVERLAP:
+        raise fields.refuse(
+            "stride",
+            stride,
+            f"one with which no pixel is in more than {MAX_OVERLAP} windows, not in {overlap} of "
+            f"crop_size {crop}",
+        )
+    return WindowSettings("slide", crop, stride)
 
 
 def parse_classes(config: Mapping[str, object], num_classes: int) -> tuple[str, ...]:
@@ -83,7 +102,7 @@ def _sequence(config: Mapping[str, object], key: str) -> Sequence[object]:
         raise ConfigError(f"{key} is missing in mmcv_config.py: expected a list")
     value = needed(config[key])
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ConfigError(f"{key} in mmcv_config.py is {value!r}: expected a list")
+        raise ConfigError(f"{key} in mmcv_config.py is {shown(value)}: expected a list")
     return value
 
 

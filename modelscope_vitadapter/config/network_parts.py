@@ -15,6 +15,7 @@ from modelscope_vitadapter.config.settings import (
     SineEncoding,
     TokenNorm,
 )
+from modelscope_vitadapter.config.shown import shown
 from modelscope_vitadapter.errors import ConfigError
 
 ACTIVATION_OPTIONS: dict[str, tuple[str, ...]] = {
@@ -191,6 +192,9 @@ def parse_attention(fields: Fields, channels: int) -> AttentionSettings:
     return settings
 
 
+MAX_OPERATIONS = 64
+"""Steps of one transformer layer, where published ones have four to six."""
+
 OVERRIDES = {
     "feedforward_channels": "feedforward_channels",
     "ffn_dropout": "ffn_drop",
@@ -212,7 +216,7 @@ def parse_feed_forward(
     values = layer.take("ffn_cfgs", {"embed_dims": 256})
     path = f"{layer.path}.ffn_cfgs"
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} = {values!r} can't be honoured: expected one dict(...)")
+        raise ConfigError(f"{path} = {shown(values)} can't be honoured: expected one dict(...)")
     values = dict(values)
     for older, key in OVERRIDES.items():
         override = layer.take(older, defaults.get(older))
@@ -242,11 +246,15 @@ def parse_feed_forward(
 def parse_operation_order(fields: Fields, attentions: tuple[str, ...]) -> tuple[str, ...]:
     """Reads `operation_order`, whose attentions must be `attentions` in this order."""
     order = fields.take("operation_order")
-    steps = tuple(order) if isinstance(order, (list, tuple)) else ()
+    listed = isinstance(order, (list, tuple)) and all(isinstance(step, str) for step in order)
+    steps = tuple(order) if listed else ()
     found = tuple(step for step in steps if step in ("self_attn", "cross_attn"))
     known = {"self_attn", "cross_attn", "norm", "ffn"}
-    if not steps or found != attentions or not set(steps) <= known:
+    too_many = len(steps) > MAX_OPERATIONS
+    if not steps or too_many or found != attentions or not set(steps) <= known:
         raise fields.refuse(
-            "operation_order", order, f"norm, ffn and, in this order, {', '.join(attentions)}"
+            "operation_order",
+            order,
+            f"at most {MAX_OPERATIONS} of norm, ffn and, in this order, {', '.join(attentions)}",
         )
     return steps

@@ -17,7 +17,7 @@ from modelscope_vitadapter.config.limits import UNREADABLE_WORK
 from modelscope_vitadapter.config.operators import augmented
 from modelscope_vitadapter.config.scanning import BASE_KEY
 from modelscope_vitadapter.config.unreadable import Unreadable, needed
-from modelscope_vitadapter.config.values import CONTAINERS, MUTABLE
+from modelscope_vitadapter.config.values import CONTAINERS, MUTABLE, add_entries
 from modelscope_vitadapter.errors import ConfigError
 
 _ERRORS = (ConfigError, *PYTHON_ERRORS)
@@ -175,6 +175,9 @@ class Targets:
             if isinstance(key, slice) and isinstance(container, list):
                 value = collect(needed(value), self._evaluator.budget)
                 self._evaluator.budget.spend_elements(len(container) + len(value))
-            container[key] = value
+            if isinstance(container, dict):
+                add_entries(container, [(key, value)], self._evaluator.budget)
+            else:
+                container[key] = value
         except _ERRORS as error:
             self._aliases.replace({id(container)}, self._mark(target, error))

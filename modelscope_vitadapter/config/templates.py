@@ -15,6 +15,9 @@ _TEMPLATE = re.compile(
     r"\{\{\s*(fileDirname|fileBasenameNoExtension|fileBasename|fileExtname|_base_\.[\w.]+)\s*\}\}"
 )
 
+_TAKEN = re.compile(r"(?=_template(\d{1,9})_)")
+"""Numbers of names that the text has already; each place is looked at, since names can overlap."""
+
 
 class Templates:
     """The templates of one file.
@@ -27,9 +30,8 @@ class Templates:
     """
 
     def __init__(self, text: str, path: Path) -> None:
-        number = 0
-        while f"_template{number}_" in text:
-            number += 1
+        taken = {int(digits) for digits in _TAKEN.findall(text)}
+        number = next(number for number in range(len(taken) + 1) if number not in taken)
         self._prefix = f"_template{number}_"
         self._name = re.compile(rf"{self._prefix}\d+_")
         self._names: dict[str, str] = {}

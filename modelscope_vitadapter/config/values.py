@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 from modelscope_vitadapter.config.limits import (
     MAX_FULL_CHARACTERS,
     MAX_FULL_SIZE,
+    MAX_UNUSUAL_KEYS,
     MAX_VALUE_DEPTH,
     Budget,
     RefusedValueError,
@@ -63,3 +66,47 @@ def measure(value: Any, budget: Budget, *, allow_unreadable: bool = False) -> No
             pending += [(entry, depth + 1) for entry in item.values()]
         else:
             pending += [(entry, depth + 1) for entry in item]
+
+
+def _is_unusual(key: Any) -> bool:
+    """Whether other keys can be chosen that have the same hash."""
+    if isinstance(key, int):
+        return abs(key) >= sys.hash_info.modulus
+    return isinstance(key, tuple | range)
+
+
+def check_keys(keys: Iterable[Any]) -> None:
+    """Refuse keys that could all have the same hash: with many, a single look-up takes seconds.
+
+    Args:
+        keys: Elements of a set or keys of a dictionary, hashable.
+
+    Raises:
+        RefusedValueError: More than `MAX_UNUSUAL_KEYS` are tuples, ranges or long integers.
+    """
+    if sum(map(_is_unusual, keys)) > MAX_UNUSUAL_KEYS:
+        raise RefusedValueError(
+            f"more than {MAX_UNUSUAL_KEYS} tuples or long integers in a set or as keys"
+        )
+
+
+def add_entries(made: dict[Any, Any], entries: Iterable[tuple[Any, Any]], budget: Budget) -> None:
+    """Put entries into a dictionary, one after the other.
+
+    Args:
+        made: Changed in place.
+        entries: Pairs of a hashable key and a value.
+        budget: Pays for counting the keys.
+
+    Raises:
+        RefusedValueError: As `check_keys` of all keys.
+    """
+    unusual: list[Any] | None = None
+    for key, value in entries:
+        if _is_unusual(key):
+            if unusual is None:
+                budget.spend(len(made))
+                unusual = [each for each in made if _is_unusual(each)]
+            unusual.append(key)
+            check_keys(unusual)
+        made[key] = value

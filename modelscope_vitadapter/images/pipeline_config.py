@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelscope_vitadapter.config.shown import shown
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.images.settings import TransformSettings
 from modelscope_vitadapter.images.steps import (
@@ -30,6 +31,18 @@ _INTERPOLATIONS = {
     "cv2": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
     "pillow": ("nearest", "bilinear", "bicubic", "box", "lanczos", "hamming"),
 }
+
+MAX_FACTOR = 16
+"""By how much a scale_factor may enlarge each side."""
+
+MAX_VIEWS = 64
+"""Scales times flips, each a whole pass; test-time augmentation has some 12."""
+
+MAX_TRANSFORMS = 64
+"""Transforms of a view."""
+
+LEAST_STD = 1e-6
+"""Smaller divisors make pixels that float32 doesn't hold."""
 
 Scale = tuple[float, float] | float
 """Box `(height, width)` in pixels, or a factor of the image's size."""
@@ -56,12 +69,12 @@ def parse_views(pipeline: Sequence[Mapping[str, Any]]) -> tuple[tuple[View, ...]
         ConfigError: A transform or an argument cannot be honoured.
     """
     if isinstance(pipeline, Mapping | str) or not isinstance(pipeline, Sequence):
-        raise ConfigError(f"test pipeline: {pipeline!r} is no list of transforms")
-    outer = [TransformSettings(config) for config in pipeline]
+        raise ConfigError(f"test pipeline: {shown(pipeline)} is no list of transforms")
+    outer = [TransformSettings(config) for config in pipeline[:MAX_TRANSFORMS]]
     if [settings.type for settings in outer][1:] != ["MultiScaleFlipAug"]:
         raise ConfigError(
             "test pipeline: expected a loader and MultiScaleFlipAug, as the built-in pipeline "
-            f"needs, but it consists of {[settings.type for settings in outer]}"
+            f"needs, but it consists of {shown([settings.type for settings in outer])}"
         )
     loader, augmentation = outer
     loader.allow(_LOADER_ARGUMENTS)
@@ -71,15 +84,17 @@ def parse_views(pipeline: Sequence[Mapping[str, Any]]) -> tuple[tuple[View, ...]
 def _parse_augmentation(settings: TransformSettings) -> tuple[View, ...]:
     settings.allow(("transforms", "img_scale", "scale_factor", "flip", "flip_direction"))
     transforms = settings.value("transforms")
-    if not isinstance(transforms, list | tuple):
-        settings.refuse("transforms", "a list of transforms")
+    if not isinstance(transforms, list | tuple) or len(transforms) > MAX_TRANSFORMS:
+        settings.refuse("transforms", f"a list of at most {MAX_TRANSFORMS} transforms")
     inner = [TransformSettings(config) for config in transforms]
     flips: list[FlipDirection | None] = [None, *_parse_flips(settings, inner)]
-    return tuple(
-        _parse_view(inner, _ViewState(scale, flip))
-        for scale in _parse_scales(settings)
-        for flip in flips
-    )
+    scales = _parse_scales(settings)
+    if len(scales) * len(flips) > MAX_VIEWS:
+        raise ConfigError(
+            f"test pipeline: MultiScaleFlipAug asks for {len(scales)} scales times {len(flips)} "
+            f"flips, expected at most {MAX_VIEWS} in all. Remove some from mmcv_config.py"
+        )
+    return tuple(_parse_view(inner, _ViewState(scale, flip)) for scale in scales for flip in flips)
 
 
 def _parse_scales(settings: TransformSettings) -> list[Scale]:
@@ -87,7 +102,7 @@ def _parse_scales(settings: TransformSettings) -> list[Scale]:
     if (boxes is None) == (factors is None):
         raise ConfigError(
             "test pipeline: MultiScaleFlipAug needs either img_scale or scale_factor, got "
-            f"img_scale={boxes!r} and scale_factor={factors!r}"
+            f"img_scale={shown(boxes)} and scale_factor={shown(factors)}"
         )
     scales: list[Scale]
     if boxes is not None:
@@ -95,8 +110,10 @@ def _parse_scales(settings: TransformSettings) -> list[Scale]:
     else:
         listed = factors if isinstance(factors, list | tuple) else [factors]
         scales = [settings.number("scale_factor", factor) for factor in listed]
-    if not scales or any(isinstance(scale, float | int) and scale <= 0 for scale in scales):
-        settings.refuse("img_scale" if boxes is not None else "scale_factor", "positive numbers")
+    factors = [scale for scale in scales if not isinstance(scale, tuple)]
+    if not scales or any(not 0 < factor <= MAX_FACTOR for factor in factors):
+        name = "img_scale" if boxes is not None else "scale_factor"
+        settings.refuse(name, f"positive numbers, factors of at most {MAX_FACTOR}")
     return scales
 
 
@@ -112,6 +129,7 @@ def _parse_box(settings: TransformSettings, name: str, box: object) -> tuple[flo
     width, height = (settings.number(name, side) for side in settings.pair(name, box))
     if min(width, height) < 1:
         settings.refuse(name, "sides of at least 1 pixel")
+    settings.area(name, height, width)
     return height, width
 
 
@@ -136,8 +154,8 @@ def _parse_view(inner: Sequence[TransformSettings], state: _ViewState) -> View:
             continue
         if settings.type not in _PARSERS:
             raise ConfigError(
-                f"test pipeline: transform {settings.type} cannot be honoured, expected some of "
-                f"{[*_PARSERS, *_FORMATTING]}"
+                f"test pipeline: transform {settings.type[:100]} cannot be honoured, expected some "
+                f"of {[*_PARSERS, *_FORMATTING]}"
             )
         step = _PARSERS[settings.type](settings, state)
         if step is not None:
@@ -181,6 +199,7 @@ def _parse_resize_to_multiple(settings: TransformSettings, state: _ViewState) ->
         settings.pair("size_divisor", value) if isinstance(value, list | tuple) else (value,) * 2
     )
     width, height = (settings.count("size_divisor", side) for side in sides)
+    settings.area("size_divisor", height, width)
     interpolation = "bilinear"
     if settings.value("interpolation"):
         interpolation = settings.choice("interpolation", None, _INTERPOLATIONS["cv2"])
@@ -200,8 +219,8 @@ def _parse_normalize(settings: TransformSettings, state: _ViewState) -> Step:
     del state  # the same for all views
     settings.allow(("mean", "std", "to_rgb"))
     std = settings.triple("std")
-    if 0 in std:
-        settings.refuse("std", "numbers other than 0")
+    if any(abs(part) < LEAST_STD for part in std):
+        settings.refuse("std", f"numbers other than 0, of at least {LEAST_STD:g}")
     return Normalize(settings.triple("mean"), std, settings.flag("to_rgb", True))
 
 
@@ -212,7 +231,7 @@ def _parse_pad(settings: TransformSettings, state: _ViewState) -> Step:
     square = settings.flag("pad_to_square", False)
     if [size is not None, divisor is not None, square].count(True) != 1:
         raise ConfigError(
-            f"test pipeline: Pad has size={size!r}, size_divisor={divisor!r}, "
+            f"test pipeline: Pad has size={shown(size)}, size_divisor={shown(divisor)}, "
             f"pad_to_square={square}, expected exactly one of them"
         )
     value = settings.value("pad_val", 0)
@@ -226,10 +245,13 @@ def _parse_pad(settings: TransformSettings, state: _ViewState) -> Step:
     else:
         value = settings.number("pad_val", value)
     if divisor is not None:
-        return Pad(divisor=settings.count("size_divisor", divisor), value=value)
+        count = settings.count("size_divisor", divisor)
+        settings.area("size_divisor", count, count)
+        return Pad(divisor=count, value=value)
     if square:
         return Pad(square=True, value=value)
     height, width = (settings.count("size", side) for side in settings.pair("size", size))
+    settings.area("size", height, width)
     return Pad(size=(height, width), value=value)
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
+from modelscope_vitadapter.config.shown import shown
 from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
+
+LARGEST_NUMBER = 1e12
+"""What numbers other than sizes may be, either sign."""
+
+MAX_SIDE = 2**16
+"""Pixels of a side that a transform asks for."""
+
+MAX_AREA = 2**26
+"""Pixels of an area that a transform asks for: 8192 x 8192."""
 
 
 def _raise_unreadable(value: object) -> None:
@@ -28,7 +37,8 @@ class TransformSettings:
         _raise_unreadable(config)
         if not isinstance(config, Mapping) or not isinstance(config.get("type"), str):
             raise ConfigError(
-                f"test pipeline: {config!r} is no transform, expected a dict with a 'type'"
+                f"test pipeline: {shown(config)} is no transform, expected a dict with a 'type' in "
+                "mmcv_config.py"
             )
         for value in config.values():
             _raise_unreadable(value)
@@ -40,14 +50,15 @@ class TransformSettings:
         unknown = sorted(set(self._values) - set(names))
         if unknown:
             raise ConfigError(
-                f"test pipeline: {self.type} has unknown argument(s) {unknown}, expected "
-                f"some of {sorted(names)}"
+                f"test pipeline: {self.type} has unknown argument(s) {shown(unknown)}, expected "
+                f"some of {sorted(names)}. Remove them from mmcv_config.py"
             )
 
     def refuse(self, name: str, expected: str) -> NoReturn:
         """Raise an error that names the argument, its value and what was expected."""
         raise ConfigError(
-            f"test pipeline: {self.type} has {name}={self._values.get(name)!r}, expected {expected}"
+            f"test pipeline: {self.type} has {name}={shown(self._values.get(name))}, expected "
+            f"{expected}. Change it in mmcv_config.py"
         )
 
     def value(self, name: str, default: object = None) -> Any:
@@ -69,19 +80,24 @@ class TransformSettings:
         return value
 
     def count(self, name: str, value: object) -> int:
-        """Check that a value, or a part of one, is a whole number above 0."""
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            self.refuse(name, "whole numbers above 0")
+        """Check that a value, or a part of one, is a whole number of 1 to `MAX_SIDE`."""
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
+            self.refuse(name, f"whole numbers above 0, at most {MAX_SIDE}")
         return value
 
+    def area(self, name: str, height: float, width: float) -> None:
+        """Check that two sides, `(height, width)` in pixels, are at most `MAX_AREA` together."""
+        if max(height, width) > MAX_SIDE or height * width > MAX_AREA:
+            self.refuse(name, f"sides of at most {MAX_SIDE} pixels, at most {MAX_AREA} together")
+
     def number(self, name: str, value: object) -> float:
-        """Check that a value, or a part of one, is a finite number."""
+        """Check that a value, or a part of one, is a number up to `LARGEST_NUMBER`."""
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
-            or not math.isfinite(value)
+            or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER
         ):
-            self.refuse(name, "finite numbers")
+            self.refuse(name, f"finite numbers up to {LARGEST_NUMBER:g}")
         return value
 
     def triple(self, name: str) -> tuple[float, float, float]:

@@ -1,11 +1,17 @@
+import json
 import logging
 import shutil
+from functools import partial
 
 import pytest
 import torch
 
 from modelscope_vitadapter.checkpoint import directory
-from modelscope_vitadapter.checkpoint.directory import model_files, save_model_directory
+from modelscope_vitadapter.checkpoint.directory import (
+    model_files,
+    save_model_directory,
+    save_model_files,
+)
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.checkpoint.locate import CHECKPOINT_NAMES, find_checkpoint
 from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
@@ -136,8 +142,10 @@ def test_a_name_that_would_not_be_found(tmp_path, state):
 
 
 def test_a_source_that_is_missing(tmp_path, state):
-    with pytest.raises(CheckpointError, match="is not a directory"):
-        save_model_directory(state, tmp_path / "nowhere", tmp_path / "target")
+    for save in (partial(save_model_directory, state), save_model_files):
+        with pytest.raises(CheckpointError, match="is not a directory"):
+            save(tmp_path / "nowhere", tmp_path / "target")
+    assert not (tmp_path / "target").exists()
 
 
 def test_a_target_that_is_a_file(tmp_path, state):
@@ -164,9 +172,51 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("same_config", [True, False])
+def configuration(name, **layout):
+    def write(folder):
+        path = folder / "configuration.json"
+        path.write_text(json.dumps({"name": name}, **layout), encoding="utf-8")
+
+    return write
+
+
+def test_the_configuration_is_written_with_the_model(source, tmp_path, state):
+    target = tmp_path / "target"
+    for name in ("one", "two"):
+        save_model_directory(state, source, target, write_configuration=configuration(name))
+        assert tree(target) == {*MODEL_FILES, "model.safetensors", "configuration.json"}
+        assert json.loads((target / "configuration.json").read_bytes()) == {"name": name}
+
+
+def test_a_configuration_that_says_the_same_stays_as_it_is(source, tmp_path, state):
+    target = tmp_path / "target"
+    for layout in ({"indent": 4}, {}):
+        write = configuration("one", **layout)
+        save_model_directory(state, source, target, write_configuration=write)
+        assert b"    " in (target / "configuration.json").read_bytes()
+
+
+def test_a_configuration_that_cannot_be_written_changes_nothing(source, tmp_path, state):
+    target = tmp_path / "target"
+    for save in (partial(save_model_directory, state), save_model_files):
+        with pytest.raises(CheckpointError, match="No space left"):
+            save(source, target, write_configuration=fail)
+        assert tree(target) == set()
+
+
+def test_all_but_the_weights(source, tmp_path):
+    target = fill(tmp_path / "target", {"README.md": "older", "pytorch_model.bin": "mine"})
+    save_model_files(source, target, write_configuration=configuration("one"))
+    assert tree(target) == {*MODEL_FILES, "pytorch_model.bin", "configuration.json"}
+    assert (target / "README.md").read_text(encoding="utf-8") == "card"
+    assert (target / "pytorch_model.bin").read_text(encoding="utf-8") == "mine"
+    save_model_files(source, source)
+    assert tree(source) == {*MODEL_FILES, *OTHER_FILES}
+
+
+@pytest.mark.parametrize("differing", [None, "mmcv_config.py", "configuration.json"])
 def test_at_no_moment_are_weights_beside_files_of_another_model(
-    source, tmp_path, state, make_network, monkeypatch, same_config
+    source, tmp_path, state, make_network, monkeypatch, differing
 ):
     """Stop after each step of the move; what is there is wholly old, wholly new or no model."""
     old, new = state, other(state)
@@ -176,8 +226,8 @@ def test_at_no_moment_are_weights_beside_files_of_another_model(
     for stop_after in range(30):
         target = tmp_path / f"target {stop_after}"
         save_model_directory(old, None, target, checkpoint_name="pytorch_model.pt")
-        config = MODEL_FILES["mmcv_config.py"] if same_config else "old config"
-        fill(target, {**MODEL_FILES, "mmcv_config.py": config})
+        files = {**MODEL_FILES, "configuration.json": json.dumps({"name": "new"})}
+        fill(target, files if differing is None else {**files, differing: '{"name": "old"}'})
         done = []
 
         def stepping(name, done=done, target=target, stop_after=stop_after):
@@ -195,7 +245,7 @@ def test_at_no_moment_are_weights_beside_files_of_another_model(
         for name in step_names:
             monkeypatch.setattr(directory.Path, name, stepping(name))
         try:
-            save_model_directory(new, source, target)
+            save_model_directory(new, source, target, write_configuration=configuration("new"))
             finished = True
         except Killed:
             finished = False
@@ -208,14 +258,14 @@ def test_at_no_moment_are_weights_beside_files_of_another_model(
         else:
             weight = network.backbone.gamma
             weights_are_new = torch.equal(weight, new["backbone.gamma"])
-            text = (target / "mmcv_config.py").read_text(encoding="utf-8")
             assert weights_are_new or torch.equal(weight, old["backbone.gamma"])
-            if not same_config:
-                assert weights_are_new == (text != "old config")
+            if differing is not None:
+                text = (target / differing).read_text(encoding="utf-8")
+                assert weights_are_new == ("old" not in text)
             outcomes.append("new" if weights_are_new else "old")
         if finished:
             break
     assert finished
     assert outcomes[0] == "old"
     assert outcomes[-1] == "new"
-    assert ("no model" in outcomes) is not same_config
+    assert ("no model" in outcomes) is (differing is not None)

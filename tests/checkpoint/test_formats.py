@@ -1,5 +1,5 @@
+import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 1234
         (b"\x1f\x8b\x08\x00gzip", "unknown format"),
         (b"PK\x03\x04", "no readable table of contents"),
         (b"\x80\x02", "damaged, cut short or not a checkpoint"),
-        (b"\x80\x02}q\x00.", "damaged, cut short or not a checkpoint"),
+        (b"\x80\x02}q\x00.", "a pickle but not a checkpoint"),
         (b"\x02\0\0\0\0\0\0\0{", "cut short"),
     ],
 )
@@ -54,7 +54,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     # Permissions don't bind root, which tests in containers run as.
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(CheckpointError, match=r"cannot be opened.*Permission denied"):
         open_checkpoint(path)
 
@@ -81,3 +81,21 @@ def test_the_content_decides_not_the_name(tmp_path, state):
     source = open_checkpoint(tmp_path / "model.safetensors")
     assert set(source.tensors) == set(state)
     source.close()
+
+
+def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    os.mkfifo(tmp_path / "pytorch_model.pt")
+    with pytest.raises(CheckpointError, match="pipe or a device"):
+        open_checkpoint(tmp_path / "pytorch_model.pt")
+
+
+def test_links_in_a_circle(tmp_path):
+    path = tmp_path / "pytorch_model.pt"
+    try:
+        path.symlink_to(path)
+    except OSError:
+        pytest.skip("this system makes no symbolic links")
+    with pytest.raises(CheckpointError, match="cannot be opened"):
+        open_checkpoint(path)

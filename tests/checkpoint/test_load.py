@@ -113,6 +113,39 @@ def test_left_overs_are_ignored_without_a_warning(save, state, make_network, che
     assert not caplog.records
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_named(save, state, make_network, caplog, kind, value):
+    for name in ("backbone.norm.running_var", "decode_head.weight", "backbone.scale"):
+        state[name].view(-1)[1] = value
+    network = make_network()
+    with caplog.at_level(logging.WARNING, "modelscope.vitadapter"):
+        report = load_into(network, save(state, kind))
+    expected = {"backbone.norm.running_var", "decode_head.weight", "backbone.scale"}
+    assert set(report.not_finite) == expected
+    assert len(caplog.records) == 1
+    assert "NaN or infinity in 3 entries" in caplog.text
+    assert all(name in caplog.text for name in expected)
+    assert torch.equal(network.backbone.scale.isfinite(), state["backbone.scale"].isfinite())
+
+
+def test_only_what_the_network_takes_has_to_be_finite(save, state, make_network, caplog):
+    state["backbone.linear.weight"].fill_(3e38)  # the sum is not finite
+    state["backbone.linear.bias"] = torch.full((4,), 1e-45)
+    left_over = {"auxiliary_head.weight": torch.full((2,), float("nan"))}
+    with caplog.at_level(logging.WARNING, "modelscope.vitadapter"):
+        report = load_into(make_network(), save({"state_dict": {**state, **left_over}}))
+    assert report.not_finite == ()
+    assert not caplog.records
+
+
+def test_numbers_that_the_networks_type_has_not(save, state, make_network):
+    state["backbone.gamma"] = torch.full((4,), 1e300, dtype=torch.float64)
+    assert load_into(make_network(), save(state)).not_finite == ("backbone.gamma",)
+    state["backbone.gamma"] = torch.full((4,), 1e6)
+    assert load_into(make_network().half(), save(state)).not_finite == ("backbone.gamma",)
+
+
 def test_unexpected_entries_are_logged_once(save, state, make_network, caplog):
     extra = {f"neck.{i}.weight": torch.zeros(1) for i in range(30)}
     with caplog.at_level(logging.WARNING, "modelscope.vitadapter"):

@@ -35,3 +35,13 @@ def test_none_names_all_three(tmp_path):
 def test_a_missing_directory_is_said(tmp_path):
     with pytest.raises(CheckpointNotFoundError, match="not a directory"):
         find_checkpoint(tmp_path / "nowhere")
+
+
+def test_a_link_that_leads_nowhere_gives_way_to_a_file(tmp_path):
+    try:
+        (tmp_path / CHECKPOINT_NAMES[0]).symlink_to("gone")
+    except OSError:
+        pytest.skip("this system makes no symbolic links")
+    assert find_checkpoint(tmp_path).name == CHECKPOINT_NAMES[0]
+    (tmp_path / CHECKPOINT_NAMES[2]).write_bytes(b"")
+    assert find_checkpoint(tmp_path).name == CHECKPOINT_NAMES[2]

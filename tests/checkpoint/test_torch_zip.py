@@ -4,9 +4,7 @@ import zipfile
 import pytest
 import torch
 
-from modelscope_vitadapter.checkpoint import torch_zip
 from modelscope_vitadapter.checkpoint.formats import open_checkpoint
-from modelscope_vitadapter.checkpoint.torch_whole import WholeSource
 from modelscope_vitadapter.errors import CheckpointError
 
 
@@ -85,51 +83,6 @@ def test_the_golden_file_reads_as_torch_reads_it(golden):
     for name, tensor in expected.items():
         assert torch.equal(source.read(name), tensor), name
     source.close()
-
-
-@pytest.mark.parametrize("mode", [torch_zip._fake_tensors, None], ids=["fake tensors", "whole"])
-def test_other_versions_of_torch_give_the_same(saved, monkeypatch, mode):
-    expected = views()
-    path = saved(expected)
-    monkeypatch.setattr(torch_zip, "layout_mode", lambda: mode)
-    source = open_checkpoint(path)
-    assert isinstance(source, WholeSource) == (mode is None)
-    for name, tensor in expected.items():
-        assert torch.equal(source.read(name), tensor), name
-    source.close()
-
-
-@pytest.mark.parametrize("noting", ["at once", "fake tensors", "never"])
-def test_the_mode_is_found_by_trying(monkeypatch, noting):
-    loads = []
-
-    class Storage:
-        _checkpoint_offset = None
-
-    class Sample:
-        def untyped_storage(self):
-            storage = Storage()
-            if len(loads) == {"at once": 1, "fake tensors": 2, "never": 0}[noting]:
-                storage._checkpoint_offset = 64
-            return storage
-
-    def load(*_args, **_kwargs):
-        loads.append(1)
-        return {"sample": Sample()}
-
-    monkeypatch.setattr(torch, "load", load)
-    torch_zip.layout_mode.cache_clear()
-    mode = torch_zip.layout_mode()
-    torch_zip.layout_mode.cache_clear()
-    expected = {
-        "at once": torch_zip.contextlib.nullcontext,
-        "fake tensors": torch_zip._fake_tensors,
-    }
-    assert mode is expected.get(noting)
-
-
-def test_this_torch_needs_no_fake_tensors():
-    assert torch_zip.layout_mode() is torch_zip.contextlib.nullcontext
 
 
 def test_every_truncation_is_a_checkpoint_error(saved, state, tmp_path):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from modelscope_vitadapter.config.reader import read_config
+from modelscope_vitadapter.config.reader import read_config, unreadable_error
 from modelscope_vitadapter.config.templates import Templates
 from modelscope_vitadapter.errors import ConfigError
 
@@ -59,3 +59,15 @@ def test_names_occur_nowhere_else():
 def test_refusal_shows_the_template(read):
     with pytest.raises(ConfigError, match=r"`f\(\{\{ fileDirname \}\}\)`"):
         read("model = f({{ fileDirname }})")
+
+
+def test_names_that_overlap_are_all_taken():
+    text = "_template0_template1_ _template3_x _template02_ {{ fileExtname }}"
+    assert Templates(text, Path("a.py")).text.split()[-1].startswith("_template4_")
+
+
+def test_many_copies_of_a_path_are_paid_for(read, tmp_path):
+    copies = "{{ fileDirname }}" * (2_000_000 // len(str(tmp_path)) // 100)
+    lines = "\n".join([copies] * 100)
+    config = read(f"model = dict(a='''{lines}''')")
+    assert "characters" in str(unreadable_error(config.model.a))
