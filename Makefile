@@ -10,7 +10,7 @@ endif
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: demo test test-all lint install clean bench bench-env
+.PHONY: demo test test-all lint install clean fuzz bench bench-env
 
 install: $(STAMP)
 
@@ -33,6 +33,9 @@ test: lint
 
 test-all: test
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench-env: $(STAMP)
 	$(BIN)/python benchmarks/builtin_env.py $(ARGS)
