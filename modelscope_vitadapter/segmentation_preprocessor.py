@@ -14,6 +14,7 @@ from modelscope_vitadapter.config.config_dict import ConfigDict
 from modelscope_vitadapter.config.model_settings import find_input_transform
 from modelscope_vitadapter.images.inputs import read_image
 from modelscope_vitadapter.images.transforms import apply_transform, parse_transform
+from modelscope_vitadapter.inference.memory_needs import check_picture_fits
 from modelscope_vitadapter.model_config import load_model_config
 
 
@@ -41,11 +42,12 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
             config = load_model_config(Path(model_dir), trust_remote_code=trust).config
         self.model_config = config
 
-    def __call__(self, data: object) -> Mapping[str, Any]:
+    def __call__(self, data: object, *, max_pixels: int | None = None) -> Mapping[str, Any]:
         """Prepares one input.
 
         Args:
             data: anything that `images.inputs.read_image` takes.
+            max_pixels: largest picture that is read; `images.pictures.MAX_PIXELS` by default.
 
         Returns:
             `img`: a list of `(3, h, w)` float32 tensors, one per test-time augmentation;
@@ -53,12 +55,13 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
             `flip_direction` (None, `horizontal` or `vertical`).
 
         Raises:
+            ImageMemoryError: the memory that is free doesn't hold what is made of the input.
             ImageError: the input can't be taken as an image.
             ConfigError: the test pipeline can't be honoured.
         """
         if self.model_config is None:
             raise ValueError("this preprocessor has no configuration: pass model_dir or config")
-        image = read_image(data)
+        image = read_image(data, max_pixels=max_pixels, check_size=check_picture_fits)
         transform = parse_transform(find_input_transform(self.model_config))
         size = (int(image.shape[0]), int(image.shape[1]))
         augmented = apply_transform(transform, image)

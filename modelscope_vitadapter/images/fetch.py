@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
 from modelscope_vitadapter.errors import ImageError, ImageNotFoundError
-from modelscope_vitadapter.images.naming import describe
+from modelscope_vitadapter.images.deadline import Deadline, watched_session
+from modelscope_vitadapter.images.naming import describe, is_url
+
+if TYPE_CHECKING:
+    import requests
 
 MAX_FILE_BYTES = 2**30
 """Longest image file that is read, in bytes (1 GiB)."""
@@ -22,9 +28,11 @@ READ_SECONDS = 30.0
 """Longest silence of a web server within an answer."""
 
 DOWNLOAD_SECONDS = 300.0
-"""Longest time for a whole answer: a server that sends a byte now and then ends too."""
+"""Longest time for everything, redirects included: a server that sends a byte now and then ends
+too."""
 
 MAX_REDIRECTS = 10
+"""Longest chain of redirects that is followed."""
 
 _CHUNK_BYTES = 2**16
 _GONE = (404, 410)
@@ -50,16 +58,23 @@ def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     name = describe(path)
     try:
         if path.is_dir():
-            raise ImageError(f"{name} is a directory, expected an image file")
+            raise ImageError(
+                f"{name} is a directory, expected an image file: pass one of its files"
+            )
         with path.open("rb") as stream:
-            return _read_at_most(stream.read, max_bytes, name)
+            length = min(os.fstat(stream.fileno()).st_size, max_bytes)
+            return _read_at_most(stream.read, max_bytes, name, at_first=length + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageNotFoundError(f"{name} does not exist, expected an image file") from error
+        raise ImageNotFoundError(
+            f"{name} does not exist, expected an image file; check the path"
+        ) from error
     except (OSError, ValueError) as error:
         if isinstance(error, ImageError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"{name} cannot be read: {reason}; expected an image file") from error
+        raise ImageError(
+            f"{name} cannot be read: {reason}; expected an image file that may be opened"
+        ) from error
 
 
 def fetch_url(
@@ -80,7 +95,7 @@ def fetch_url(
         max_bytes: Longest answer that is accepted, in bytes, after content decoding.
         connect_seconds: Longest wait for a connection.
         read_seconds: Longest silence of the server.
-        download_seconds: Longest time for the whole answer.
+        download_seconds: Longest time for the whole, redirects included.
 
     Returns:
         The body of the answer.
@@ -89,53 +104,85 @@ def fetch_url(
         ImageNotFoundError: The server answers that there is no such resource.
         ImageError: Anything else that keeps the picture from arriving.
     """
-    # ModelScope's own client: the same proxies, certificates and non-ASCII addresses work.
-    import requests
-
     name = describe(url)
-    try:
-        with requests.Session() as session:
-            session.max_redirects = MAX_REDIRECTS
-            with session.get(url, stream=True, timeout=(connect_seconds, read_seconds)) as answer:
-                _check_status(answer.status_code, answer.headers, max_bytes, name)
-                return _read_at_most(
-                    _reader(answer.raw), max_bytes, name, time.monotonic() + download_seconds
-                )
-    except requests.exceptions.Timeout as error:
+    silence = (connect_seconds, read_seconds)
+    with Deadline(download_seconds) as deadline, watched_session(deadline) as session:
+        try:
+            return _fetch(session, url, name, max_bytes, silence, deadline)
+        except ImageError:
+            raise
+        except Exception as error:  # of requests, urllib3, sockets, or of decoding an address
+            # The cause is left out of the trace: its text holds the address with its secrets.
+            raise _not_fetched(name, error, silence, deadline) from None
+
+
+def _fetch(
+    session: requests.Session,
+    url: str,
+    name: str,
+    max_bytes: int,
+    silence: tuple[float, float],
+    deadline: Deadline,
+) -> bytes:
+    for _ in range(MAX_REDIRECTS + 1):
+        # Pictures are compressed by themselves; some servers encode their answer all the same.
+        headers = {"Accept-Encoding": "identity"}
+        with session.get(url, stream=True, timeout=silence, headers=headers) as answer:
+            target = _redirect_target(answer)
+            if target is None:
+                _check_head(answer, max_bytes, name)
+                content = _read_at_most(_reader(answer.raw), max_bytes, name, deadline=deadline)
+                if deadline.passed:  # the connection was shut down, which looks like an end
+                    raise _too_slow(name, deadline)
+                return content
+        url = _next_address(session, url, target, name)
+    raise ImageError(
+        f"{name} cannot be fetched: more than {MAX_REDIRECTS} redirects; pass the address that "
+        "they lead to"
+    )
+
+
+def _redirect_target(answer: requests.Response) -> str | None:
+    """Return where an answer sends its reader, as it is written there."""
+    if not answer.is_redirect:
+        return None
+    return answer.headers["Location"].encode("latin-1").decode("utf-8")
+
+
+def _next_address(session: requests.Session, url: str, target: str, name: str) -> str:
+    address = urljoin(url, target)
+    if not is_url(address):
         raise ImageError(
-            f"{name} cannot be fetched: the server did not answer within {connect_seconds:g} s "
-            f"(connection) or {read_seconds:g} s (data)"
-        ) from error
-    except requests.exceptions.InvalidSchema as error:
-        raise ImageError(
-            f"{name} cannot be fetched: it leads to an address other than http or https"
-        ) from error
-    except requests.exceptions.TooManyRedirects as error:
-        raise ImageError(
-            f"{name} cannot be fetched: more than {MAX_REDIRECTS} redirects"
-        ) from error
-    except (requests.exceptions.RequestException, _transport_error()) as error:
-        raise ImageError(
-            f"{name} cannot be fetched: {type(error).__name__}; check the address and the "
-            "network, or pass a local file"
-        ) from error
+            f"{name} cannot be fetched: it leads to an address other than http or https; pass the "
+            "address of the picture itself"
+        )
+    user, has_user, _ = urlsplit(url).netloc.rpartition("@")
+    parts = urlsplit(address)
+    if has_user and "@" not in parts.netloc and not session.should_strip_auth(url, address):
+        address = parts._replace(netloc=f"{user}@{parts.netloc}").geturl()
+    return address
 
 
-def _transport_error() -> type[Exception]:
-    """Return the class of errors that reading the raw body of an answer raises."""
-    from urllib3.exceptions import HTTPError
-
-    return HTTPError
-
-
-def _check_status(status: int, headers: object, max_bytes: int, name: str) -> None:
+def _check_head(answer: requests.Response, max_bytes: int, name: str) -> None:
+    status = answer.status_code
     if status in _GONE:
-        raise ImageNotFoundError(f"{name} does not exist: the server answers {status}")
+        raise ImageNotFoundError(
+            f"{name} does not exist: the server answers {status}; check the address"
+        )
     if status != 200:
-        raise ImageError(f"{name} cannot be fetched: the server answers {status}, expected 200")
-    length = str(getattr(headers, "get", lambda *_: "")("Content-Length", ""))
-    if length.isdigit() and int(length) > max_bytes:
+        raise ImageError(
+            f"{name} cannot be fetched: the server answers {status}, expected 200; check the "
+            "address, and whether one has to log in"
+        )
+    length = answer.headers.get("Content-Length", "")
+    if length.isdecimal() and (len(length) > len(str(max_bytes)) or int(length) > max_bytes):
         raise _too_long(name, max_bytes)
+    encoding = answer.headers.get("Content-Encoding", "")
+    if "," in encoding:
+        raise ImageError(
+            f"{name} cannot be fetched: the answer is encoded more than once ({encoding!r:.60}), "
+            "expected the picture as it is; pass a local file"
+        )
 
 
 def _reader(raw: object) -> Callable[[int], bytes]:
@@ -147,17 +194,62 @@ def _reader(raw: object) -> Callable[[int], bytes]:
 
 
 def _read_at_most(
-    read: Callable[[int], bytes], max_bytes: int, name: str, deadline: float | None = None
+    read: Callable[[int], bytes],
+    max_bytes: int,
+    name: str,
+    *,
+    at_first: int = _CHUNK_BYTES,
+    deadline: Deadline | None = None,
 ) -> bytes:
-    content = bytearray()
-    while chunk := read(_CHUNK_BYTES):
-        content += chunk
-        if len(content) > max_bytes:
-            raise _too_long(name, max_bytes)
-        if deadline is not None and time.monotonic() >= deadline:
-            raise ImageError(f"{name} cannot be fetched: the whole answer takes too long")
-    return bytes(content)
+    first, rest = read(at_first), bytearray()
+    while chunk := read(_CHUNK_BYTES) if len(first) + len(rest) <= max_bytes else b"":
+        rest += chunk
+        if deadline is not None and deadline.passed:
+            raise _too_slow(name, deadline)
+    if len(first) + len(rest) > max_bytes:
+        raise _too_long(name, max_bytes)
+    return first + rest if rest else first
 
 
 def _too_long(name: str, max_bytes: int) -> ImageError:
-    return ImageError(f"{name} holds more than {max_bytes} bytes, the most that is read")
+    return ImageError(
+        f"{name} holds more than {max_bytes} bytes, the most that is read; save it smaller, or "
+        "decode it yourself and pass an array"
+    )
+
+
+def _too_slow(name: str, deadline: Deadline) -> ImageError:
+    return ImageError(
+        f"{name} cannot be fetched: the whole answer takes too long, more than "
+        f"{deadline.seconds:g} s; pass a local file"
+    )
+
+
+def _not_fetched(
+    name: str, error: Exception, silence: tuple[float, float], deadline: Deadline
+) -> ImageError:
+    """Return what is raised in place of an error of the client."""
+    import requests
+    import urllib3
+
+    if deadline.passed:
+        return _too_slow(name, deadline)
+    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
+        return ImageError(
+            f"{name} cannot be fetched: the server did not answer within {silence[0]:g} s "
+            f"(connection) or {silence[1]:g} s (data); try again, or pass a local file"
+        )
+    reason = _reason(error)
+    return ImageError(
+        f"{name} cannot be fetched: {type(error).__name__}{reason}; check the address and the "
+        "network, or pass a local file"
+    )
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return what the operating system said, if an error goes back to it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return f" ({error.strerror})"
+        error = error.__cause__ or error.__context__
+    return ""

@@ -16,7 +16,7 @@ from modelscope_vitadapter.images.arrays import array_to_bgr
 from modelscope_vitadapter.images.columns import image_column
 from modelscope_vitadapter.images.fetch import fetch_url, read_file
 from modelscope_vitadapter.images.naming import describe, is_url, shorten
-from modelscope_vitadapter.images.pictures import MAX_PIXELS, decode_picture, pil_to_bgr
+from modelscope_vitadapter.images.pictures import CheckSize, decode_picture, pil_to_bgr
 
 __all__ = ["describe", "read_image"]
 
@@ -26,7 +26,9 @@ _ACCEPTED = (
 )
 
 
-def read_image(source: object, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+def read_image(
+    source: object, *, max_pixels: int | None = None, check_size: CheckSize | None = None
+) -> NDArray[Any]:
     """Read an image from anything that can be one.
 
     What the built-in pipeline of ModelScope accepts gives the same pixels as there. The
@@ -36,7 +38,10 @@ def read_image(source: object, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
         source: Path (str or Path), URL (http or https), bytes of an image file (bytes, bytearray,
             memoryview), PIL image of any mode, array (see `array_to_bgr`), or a dict with one
             image column (see `image_column`). It is never modified.
-        max_pixels: Largest picture that is decoded. Arrays are in memory already: no limit.
+        max_pixels: Largest picture that is decoded, `pictures.MAX_PIXELS` if None. Arrays are in
+            memory already: no limit.
+        check_size: Called with a name of the input and its `(height, width)` as stored, before
+            anything of that size is made; raises where it cannot be taken.
 
     Returns:
         `(H, W, 3)` BGR in 0..255, C-contiguous and writable, independent of `source`: float32
@@ -45,16 +50,22 @@ def read_image(source: object, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
     Raises:
         ImageNotFoundError: The file, or the resource behind the URL, does not exist.
         ImageTypeError: The type of `source` holds no image.
+        ImageMemoryError: The memory for it is not there.
         ImageError: The file, the bytes or the values are none of an image.
     """
     if isinstance(source, Mapping):
         source = image_column(source)
     name = describe(source)
     if isinstance(source, np.ndarray):
+        if check_size is not None and source.ndim in (2, 3):
+            check_size(name, (source.shape[0], source.shape[1]))
         return array_to_bgr(source, name)
     if isinstance(source, Image.Image):
+        if check_size is not None:
+            check_size(name, (source.height, source.width))
         return pil_to_bgr(source, name, max_pixels=max_pixels)
-    return decode_picture(_encoded(source, name), name, max_pixels=max_pixels)
+    content = _encoded(source, name)
+    return decode_picture(content, name, max_pixels=max_pixels, check_size=check_size)
 
 
 def _encoded(source: object, name: str) -> bytes:
@@ -88,6 +99,6 @@ def _encoded_at(address: str, name: str) -> bytes:
             "base64.b64decode and pass the bytes"
         )
     scheme, separator, _ = address.partition("://")
-    if separator:
+    if separator and len(scheme) > 1:  # one letter names a drive of Windows
         raise ImageError(f"{name}: addresses of scheme {scheme!r} are not read; {_ACCEPTED}")
     return read_file(Path(address))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -34,8 +35,11 @@ def public_url(url: str) -> str:
     """
     try:
         parts = urlsplit(url)
+        _ = parts.port  # a password with a slash in it is taken for a bad port
     except ValueError:
-        return shorten(url.partition("?")[0])
+        if "@" in url:
+            return f"{url.partition('://')[0]}://..."
+        return shorten(re.split("[?#]", url)[0])
     host = parts.netloc.rpartition("@")[2]
     query = "?..." if parts.query else ""
     return shorten(f"{parts.scheme}://{host}{parts.path}{query}")
@@ -56,6 +60,8 @@ def describe(source: object) -> str:
     if isinstance(source, str):
         if is_url(source):
             return f"URL {public_url(source)!r}"
+        if "://" in source:
+            return f"address {public_url(source)!r}"
         return f"image file {shorten(source)!r}" if source else "an empty string"
     if isinstance(source, bytes | bytearray):
         return f"{len(source)} bytes"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from modelscope_vitadapter.errors import ImageError
+from modelscope_vitadapter.errors import ImageError, ImageMemoryError
+from modelscope_vitadapter.images import pictures
 from modelscope_vitadapter.images.pictures import decode_picture, pil_to_bgr
 
 RGB = np.random.default_rng(1).integers(0, 256, (6, 8, 3)).astype(np.uint8)
@@ -236,3 +237,37 @@ def test_a_closed_pil_image_is_refused():
     picture.close()
     with pytest.raises(ImageError, match="cannot be decoded"):
         pil_to_bgr(picture)
+
+
+@pytest.mark.parametrize("pixels", [1, 8, 9, 17, 47])
+@pytest.mark.parametrize("mode", [*MODES, "La", "I;16", "I"])
+def test_bands_give_what_the_whole_gives(monkeypatch, mode, pixels):
+    if mode in ("I;16", "I"):
+        picture = Image.fromarray(RGB[:, :, 0].astype(np.uint16 if mode == "I;16" else np.int32))
+    else:
+        picture = in_mode("LA").convert("La") if mode == "La" else in_mode(mode)
+    assert picture.mode == mode
+    whole = pil_to_bgr(picture)
+    monkeypatch.setattr(pictures, "BAND_PIXELS", pixels)
+    assert np.array_equal(pil_to_bgr(picture), whole)
+
+
+def test_the_size_is_checked_before_anything_is_decoded():
+    def refuse(name, size):
+        raise ImageMemoryError(f"{name}: {size}")
+
+    header_only = encode(PICTURE, "PNG")[:50]
+    with pytest.raises(ImageMemoryError, match=r"a\.png: \(6, 8\)"):
+        decode_picture(header_only, "a.png", check_size=refuse)
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        decode_picture(header_only, "a.png", check_size=lambda name, size: None)
+
+
+def test_memory_that_is_not_there_is_one_clear_error(monkeypatch):
+    def crop(self, box):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "crop", crop)
+    with pytest.raises(ImageMemoryError, match=r"not enough memory .* reduce it") as caught:
+        decode_picture(encode(PICTURE, "PNG"), "a.png")
+    assert isinstance(caught.value, MemoryError)

@@ -1,0 +1,134 @@
+"""Pictures as bytes, written by Pillow where it can and by hand where it cannot."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+HEIGHT, WIDTH = 24, 32
+_DOWN, _ACROSS = np.mgrid[:HEIGHT, :WIDTH]
+RGB = np.stack([_ACROSS * 8, _DOWN * 10, 255 - 4 * (_DOWN + _ACROSS)], axis=2).astype(np.uint8)
+BGR = RGB[:, :, ::-1]
+GREY_16 = (_DOWN * 2731 + _ACROSS * 17).astype(np.uint16)
+PICTURE = Image.fromarray(RGB)
+
+
+def encode(picture, kind, **options):
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def in_mode(mode):
+    if mode in ("LAB", "HSV"):
+        return Image.frombytes(mode, (WIDTH, HEIGHT), RGB.tobytes())
+    if mode == "PA":
+        return PICTURE.convert("P").convert("PA")
+    return PICTURE.convert(mode)
+
+
+def translucent(mode="RGBA"):
+    picture = PICTURE.copy()
+    picture.putalpha(Image.fromarray((_ACROSS * 8).astype(np.uint8)))
+    return picture.convert(mode)
+
+
+def palette_with_transparency():
+    picture = PICTURE.convert("P")
+    picture.info["transparency"] = bytes(range(0, 256, 3))
+    return picture
+
+
+def frames():
+    return [PICTURE, Image.fromarray(255 - RGB), PICTURE.rotate(180)]
+
+
+def with_exif(kind, orientation=None, raw=None):
+    if raw is None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        raw = exif if kind == "TIFF" else exif.tobytes()
+    return encode(PICTURE, kind, exif=raw)
+
+
+def chunk(kind, content):
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def png(width, height, depth, colour, rows, *, interlaced=False, more=b""):
+    """A PNG file: `rows` are the bytes of its filtered rows, `more` further chunks."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            more,
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        )
+    )
+
+
+def png_of(pixels, colour, **options):
+    """A PNG file of an `(H, W, C)` array of 8 or 16 bits."""
+    depth = 8 * pixels.dtype.itemsize
+    big_endian = pixels.astype(pixels.dtype.newbyteorder(">"))
+    rows = b"".join(b"\0" + row.tobytes() for row in big_endian)
+    return png(pixels.shape[1], pixels.shape[0], depth, colour, rows, **options)
+
+
+def interlaced_png():
+    """Adam7: seven sparse pictures one after the other, PNG specification 8.2."""
+    passes = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2))
+    rows = b""
+    for top, down, left, across in (*passes, (1, 2, 0, 1)):
+        rows += b"".join(b"\0" + row.tobytes() for row in RGB[top::down, left::across])
+    return png(WIDTH, HEIGHT, 8, 2, rows, interlaced=True)
+
+
+def big_endian_tiff():
+    """A TIFF file of 16-bit grey whose numbers are big-endian."""
+    data = GREY_16.astype(">u2").tobytes()
+    entries = ((256, WIDTH), (257, HEIGHT), (258, 16), (259, 1), (262, 1), (273, 8))
+    entries += ((277, 1), (278, HEIGHT))
+    directory = struct.pack(">H", len(entries) + 1)
+    directory += b"".join(struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in entries)
+    directory += struct.pack(">HHII", 279, 4, 1, len(data)) + struct.pack(">I", 0)
+    return b"MM\0*" + struct.pack(">I", 8 + len(data)) + data + directory
+
+
+def qoi():
+    """A QOI file in which each pixel stands in full."""
+    pixels = b"".join(b"\xfe" + pixel.tobytes() for pixel in RGB.reshape(-1, 3))
+    return b"qoif" + struct.pack(">IIBB", WIDTH, HEIGHT, 3, 0) + pixels + bytes(7) + b"\1"
+
+
+def psd():
+    """A Photoshop file with nothing but the picture put together, a channel after the other."""
+    header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, HEIGHT, WIDTH, 8, 3)
+    return header + bytes(12) + bytes(2) + RGB.transpose(2, 0, 1).tobytes()
+
+
+def icon(content, width=WIDTH, height=HEIGHT):
+    """An ICO file around a picture, with the size that its directory claims."""
+    entry = struct.pack("<BBBBHHII", width, height, 0, 0, 1, 32, len(content), 22)
+    return struct.pack("<HHH", 0, 1, 1) + entry + content
+
+
+def huge_tiff(side):
+    """A TIFF file of a few bytes that claims to be a square of this side."""
+    entries = ((256, side), (257, side), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1))
+    entries += ((278, side), (279, side * side % 2**32))
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4)
+
+
+def huge_gif(side):
+    """A GIF file of a few bytes that claims to be a square of this side."""
+    size = struct.pack("<HH", side, side)
+    frame = b",\0\0\0\0" + size + b"\0\x02\x02\x4c\x01\0"
+    return b"GIF89a" + size + b"\x80\0\0" + bytes(6) + frame + b";"

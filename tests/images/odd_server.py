@@ -1,0 +1,165 @@
+"""A web server on the loopback interface that does what its routes say, down to the bytes."""
+
+import contextlib
+import gzip
+import socket
+import socketserver
+import struct
+import threading
+import zlib
+from functools import cache
+
+from tests.images.makers import PICTURE, encode
+
+PICTURE_FILE = encode(PICTURE, "PNG")
+USER, PASSWORD = "me", "hunter2"
+AUTHORISED = b"Authorization: Basic bWU6aHVudGVyMg=="
+
+
+def answer(body=b"", *headers, status="200 OK"):
+    """The bytes of an answer; a `Content-Length` only where it is among the headers."""
+    lines = [f"HTTP/1.1 {status}".encode(), b"Connection: close", *headers, b"", body]
+    return b"\r\n".join(lines)
+
+
+def length(number):
+    return f"Content-Length: {number}".encode()
+
+
+PICTURE_ANSWER = answer(PICTURE_FILE, length(len(PICTURE_FILE)))
+
+
+def redirect(location):
+    return answer(b"", b"Location: " + location, length(0), status="302 Found")
+
+
+@cache
+def gzip_of_zeros(size):
+    """`size` MiB of zeros in gzip, a thousandth as long."""
+    packer = zlib.compressobj(9, wbits=31)
+    return b"".join(packer.compress(bytes(2**20)) for _ in range(size)) + packer.flush()
+
+
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        head = []
+        while (line := self.rfile.readline(2**16).strip()) and len(head) < 99:
+            head.append(line)
+        words = head[0].split() if head else []
+        self.server.heads.append(head)
+        with contextlib.suppress(OSError):  # the client has had enough
+            if len(words) == 3:
+                ROUTES[words[1].partition(b"?")[0].decode()](self)
+
+    def forever(self, part, pause):
+        while not self.server.closing.wait(pause):
+            self.wfile.write(part)
+
+    def reset(self):
+        self.wfile.write(answer(PICTURE_FILE[:9], length(len(PICTURE_FILE))))
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def drip(self, beginning):
+        self.wfile.write(beginning)
+        self.forever(b"x", 0.02)
+
+    def pour(self, beginning):
+        self.wfile.write(beginning)
+        self.forever(bytes(2**16), 0)
+
+    def with_password(self):
+        known = AUTHORISED in self.server.heads[-1]
+        self.wfile.write(PICTURE_ANSWER if known else answer(status="401 Unauthorized"))
+
+
+def sends(content):
+    return lambda handler: handler.wfile.write(content)
+
+
+def elsewhere(handler):
+    port = handler.server.server_address[1]
+    handler.wfile.write(redirect(f"http://localhost:{port}/show".encode()))
+
+
+def show(handler):
+    known = any(line.startswith(b"Authorization") for line in handler.server.heads[-1])
+    handler.wfile.write(answer(status="500 password handed on") if known else PICTURE_ANSWER)
+
+
+ROUTES = {
+    "/picture": sends(PICTURE_ANSWER),
+    "/%E7%85%A7%E7%89%87%201.png": sends(PICTURE_ANSWER),
+    "/no-length": sends(answer(PICTURE_FILE)),
+    "/length-in-words": sends(answer(PICTURE_FILE, b"Content-Length: many")),
+    "/gzip": sends(answer(gzip.compress(PICTURE_FILE), b"Content-Encoding: gzip")),
+    "/password": Handler.with_password,
+    "/redirect": sends(redirect(b"/picture")),
+    "/redirect-password": sends(redirect(b"/password")),
+    "/elsewhere": elsewhere,
+    "/show": show,
+    "/redirect-endless": lambda handler: handler.pour(
+        answer(b"", b"Location: /picture", status="302 Found")
+    ),
+    "/404": sends(answer(status="404 Not Found")),
+    "/410": sends(answer(status="410 Gone")),
+    "/500": sends(answer(status="500 Internal Server Error")),
+    "/204": sends(answer(status="204 No Content")),
+    "/401": sends(answer(status="401 Unauthorized")),
+    "/to-file": sends(redirect(b"file:///etc/hostname")),
+    "/to-ftp": sends(redirect(b"ftp://127.0.0.1/picture")),
+    "/to-data": sends(redirect(b"data:image/png;base64,iVBORw0KGgo=")),
+    "/circle": sends(redirect(b"/circle")),
+    "/to-garbage": sends(redirect(b"/\xff\xfe")),
+    "/to-nowhere": sends(redirect(b"http://[::1/a")),
+    "/endless": lambda handler: handler.pour(answer()),
+    "/announced": sends(answer(b"", length(10**12))),
+    "/announced-at-length": sends(answer(b"", length("9" * 5000))),
+    "/gzip-bomb": lambda handler: handler.wfile.write(
+        answer(gzip_of_zeros(300), b"Content-Encoding: gzip")
+    ),
+    "/gzip-twice": sends(
+        answer(gzip.compress(gzip.compress(PICTURE_FILE)), b"Content-Encoding: gzip, gzip")
+    ),
+    "/garbled": sends(answer(b"no gzip at all", b"Content-Encoding: gzip")),
+    "/text": sends(answer(b"<html>", b"Content-Type: image/png")),
+    "/cut": sends(answer(PICTURE_FILE[:50], length(len(PICTURE_FILE)))),
+    "/length-too-small": sends(answer(PICTURE_FILE, length(60))),
+    "/silent": lambda handler: handler.server.closing.wait(),
+    "/drip": lambda handler: handler.drip(answer(PICTURE_FILE[:9], length(10**6))),
+    "/drip-headers": lambda handler: handler.drip(b"HTTP/1.1 200 OK\r\nX: "),
+    "/drip-redirect": lambda handler: handler.drip(b"HTTP/1.1 302 Found\r\nLocation: /"),
+    "/continue": lambda handler: handler.forever(b"HTTP/1.1 100 Continue\r\n\r\n", 0.001),
+    "/reset": Handler.reset,
+    "/no-http": sends(b"220 mail.example.org ESMTP\r\n"),
+    "/nothing": sends(b""),
+    "/header-garbage": sends(answer(PICTURE_FILE, b"X-\xff\xfe: \xff\xfe", b"no colon here")),
+}
+
+
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, host="127.0.0.1"):
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.closing = threading.Event()
+        self.heads = []
+        super().__init__((host, 0), Handler)
+
+    @property
+    def port(self):
+        return self.server_address[1]
+
+    def __enter__(self):
+        self._thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
