@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from modelscope_vitadapter.config.settings import AdapterForm
+from modelscope_vitadapter.failures import OnError
 
 DTYPES = {
     "float32": torch.float32,
@@ -105,3 +106,20 @@ def parse_output(value: object) -> str:
     if value not in OUTPUTS:
         raise ValueError(f"output={value!r}: expected 'masks' or 'class_map'")
     return str(value)
+
+
+def parse_on_error(value: Any) -> OnError:
+    """Reads `on_error`: `raise` (the default), `skip`, or a function that is given the failures.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value is None:
+        return "raise"
+    if value != "raise" and value != "skip" and not callable(value):
+        raise ValueError(
+            f"on_error={value!r}: expected 'raise', 'skip', or a function that takes each failure "
+            "(index, name, error)"
+        )
+    on_error: OnError = value
+    return on_error

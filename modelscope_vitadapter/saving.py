@@ -1,6 +1,5 @@
 """Writes a model as a directory in the hub's layout."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,8 +8,8 @@ from torch import Tensor
 
 from modelscope_vitadapter.checkpoint.directory import (
     DEFAULT_CHECKPOINT_NAME,
-    model_files,
     save_model_directory,
+    save_model_files,
 )
 
 
@@ -30,8 +29,12 @@ def save_model(
     names: str | Sequence[str] | None,
     save_function: Callable[..., None] | None,
     function_options: Mapping[str, Any],
+    write_configuration: Callable[[Path], None] | None,
 ) -> None:
-    """Writes everything but `configuration.json`.
+    """Writes a model directory, whole or not at all.
+
+    With a `save_function`, only each file but the checkpoint is whole or not there: what the
+    function writes, and when it is complete, is its own affair.
 
     Args:
         model: the model.
@@ -40,6 +43,8 @@ def save_model(
         save_function: writes the checkpoint as `save_function(model, path, **function_options)` in
             our place, under whatever name was asked for.
         function_options: for `save_function`.
+        write_configuration: writes `configuration.json` into the folder that it is given; None
+            leaves that file to the caller.
 
     Raises:
         CheckpointError: for a name that is not looked for when a model is loaded, or where the
@@ -47,18 +52,14 @@ def save_model(
     """
     name = names if isinstance(names, str) else next(iter(names or ()), DEFAULT_CHECKPOINT_NAME)
     source = Path(model.model_dir)
-    if save_function is not None:
-        _copy_model_files(source, target)
+    if save_function is None:
+        save_model_directory(
+            model.state_dict(),
+            source,
+            target,
+            checkpoint_name=name,
+            write_configuration=write_configuration,
+        )
+    else:
+        save_model_files(source, target, write_configuration=write_configuration)
         save_function(model, str(target / name), **function_options)
-        return
-    save_model_directory(model.state_dict(), source, target, checkpoint_name=name)
-
-
-def _copy_model_files(source: Path, target: Path) -> None:
-    """Copies the configuration and texts of a model directory, but no weights."""
-    target.mkdir(parents=True, exist_ok=True)
-    if target.resolve() == source.resolve():
-        return
-    for relative in model_files(source):
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / relative, target / relative)

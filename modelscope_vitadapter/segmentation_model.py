@@ -20,8 +20,10 @@ from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.checkpoint.locate import find_checkpoint
 from modelscope_vitadapter.devices import builtin_device_name
+from modelscope_vitadapter.forking import prepare_forked_process
 from modelscope_vitadapter.inference.batches import automatic_batch_size, bytes_per_pixel
 from modelscope_vitadapter.inference.decision import Decision
+from modelscope_vitadapter.inference.memory_needs import check_masks_fit
 from modelscope_vitadapter.inference.precision_choice import usable_dtype
 from modelscope_vitadapter.inference.predictor import Picture, predict
 from modelscope_vitadapter.inference.results import SCORE, class_masks, compact, present_classes
@@ -72,6 +74,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         window_batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
+        prepare_forked_process()
         if "device" in kwargs:
             kwargs["device"] = builtin_device_name(kwargs["device"])
         super().__init__(os.fspath(model_dir), **kwargs)
@@ -109,6 +112,10 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         Returns:
             A `Decision` per picture, on the model's device: a list, or, where `pictures` is an
             iterator, an iterator that takes and decides them as they are asked for.
+
+        Raises:
+            torch.OutOfMemoryError: the device's memory is not enough for a single window; of more
+                windows, smaller batches are tried.
         """
         samples = inputs.get("pictures", [inputs])
         decisions = self._decisions(samples, confidence)
@@ -118,6 +125,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
     def _decisions(
         self, samples: Iterable[Mapping[str, Any]], confidence: bool
     ) -> Iterator[Decision]:
+        prepare_forked_process()
         device = next(self.model.parameters()).device
         pictures = (
             Picture(
@@ -166,6 +174,9 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
             class id), `labels` and `scores` (0.999 each). With `output='class_map'`, `class_map`
             `(H, W)` uint8 (int32 beyond 256 classes) and `class_ids` in place of `masks`. Where
             confidence was asked for, `confidence` `(H, W)` float16 in [0, 1].
+
+        Raises:
+            ImageMemoryError: the masks need more memory than is free.
         """
         output, dtype = parse_output(output), parse_mask_dtype(mask_dtype)
         first = inputs[0]
@@ -174,6 +185,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         ids = present_classes(class_map, self.num_classes)
         results: dict[str, Any] = {}
         if output == "masks":
+            check_masks_fit(class_map.shape, len(ids), dtype)
             results[OutputKeys.MASKS] = class_masks(class_map, ids, dtype)
         else:
             results["class_map"] = compact(class_map, self.num_classes)
@@ -202,7 +214,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         save_config_function: Callable[..., None] = save_configuration,
         **kwargs: Any,
     ) -> None:
-        """Writes a model directory in the hub's layout.
+        """Writes a model directory in the hub's layout; it never loads half-written.
 
         Args:
             target_folder: made where it does not exist.
@@ -210,22 +222,27 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
                 `pytorch_model.pt`, which the built-in model reads too.
             save_function: another function than ModelScope's writes the checkpoint in our place,
                 called as `save_function(model, path, **kwargs)`; ModelScope's checkpoint hook
-                passes one that does nothing.
+                passes one that does nothing. Only the other files are then sure to be whole.
             config: content of `configuration.json`; that of the model's own directory by default.
             save_config_function: writes it, called as `save_config_function(folder, config)`.
             **kwargs: for `save_function`.
         """
         from modelscope_vitadapter.saving import save_model
 
+        content = self._configuration() if config is None else config
+        own = save_config_function is save_configuration
         save_model(
             self,
             Path(target_folder),
             names=save_checkpoint_names,
             save_function=None if save_function is save_checkpoint else save_function,
             function_options=kwargs,
+            write_configuration=(
+                (lambda folder: save_configuration(os.fspath(folder), content)) if own else None
+            ),
         )
-        config = self._configuration() if config is None else config
-        save_config_function(os.fspath(target_folder), config)
+        if not own:
+            save_config_function(os.fspath(target_folder), content)
 
     def _configuration(self) -> dict[str, Any]:
         """The content of `configuration.json` of the model's own directory."""

@@ -8,7 +8,13 @@ from torch import Tensor
 
 from modelscope_vitadapter.config.settings import ModelSettings
 from modelscope_vitadapter.inference.free_memory import free_memory
+from modelscope_vitadapter.inference.out_of_memory import (
+    is_out_of_memory,
+    out_of_memory,
+    release_cached_memory,
+)
 from modelscope_vitadapter.inference.windows import Size
+from modelscope_vitadapter.logs import get_logger
 
 MAX_BATCH = 8
 """Windows in a batch at most: a GPU is busy by then."""
@@ -21,7 +27,8 @@ UNKNOWN_MEMORY = 2**30
 
 CPU_PIXELS = 896 * 896
 """Pixels of a batch on a CPU: what one window of the hub's model keeps busy. Larger batches only
-take more memory; for smaller windows, batches up to this spread the cost of each operator."""
+take more memory. With smaller windows, batches up to this spread the cost of each operator in the
+plain network; `network.cpu` takes windows one by one anyway."""
 
 BYTES_PER_CHANNEL = 5
 """Bytes for each pixel of a window and each channel of the network, see `bytes_per_pixel`."""
@@ -29,7 +36,11 @@ BYTES_PER_CHANNEL = 5
 SIZE_DIVISOR = 32
 """Windows are padded to multiples of it inside the network."""
 
+logger = get_logger()
+
 Owner = TypeVar("Owner")
+Network = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Windows `(B, 3, h, w)` to class and mask logits."""
 
 
 def bytes_per_pixel(settings: ModelSettings) -> int:
@@ -64,29 +75,62 @@ def automatic_batch_size(size: Size, device: torch.device, pixel_bytes: int) -> 
 
 
 def run_in_batches(
-    run: Callable[[Tensor], tuple[Tensor, Tensor]],
+    run: Network,
     jobs: Iterable[tuple[Owner, Tensor]],
     batch_size: Callable[[Size], int],
 ) -> Iterator[tuple[Owner, Tensor, Tensor]]:
     """Runs windows in the order given; those of equal size that follow each other go together.
 
     A window is taken from `jobs` only when a batch has room for it, and a batch runs when its first
-    answer is asked for.
+    answer is asked for. Where the device's memory is not enough for a batch, half as many windows
+    are tried, then and for all batches that follow.
 
     Args:
-        run: the network: windows `(B, 3, h, w)` to class and mask logits.
+        run: the network.
         jobs: windows `(3, h, w)`, each with what its answer belongs to.
         batch_size: the most windows of a size that may go together, at least 1.
 
     Yields:
         For each window what it belongs to and its logits.
+
+    Raises:
+        torch.OutOfMemoryError: the memory is not enough for a single window.
     """
-    for batch in _batches(jobs, batch_size):
+    limit: int | None = None
+
+    def room(size: Size) -> int:
+        return batch_size(size) if limit is None else min(batch_size(size), limit)
+
+    for batch in _batches(jobs, room):
+        while batch:
+            answers = _attempt(run, batch[:limit])
+            if answers is None:
+                limit = max(1, min(len(batch), limit or len(batch)) // 2)
+                logger.warning("out of memory: %d window(s) at a time from here on", limit)
+                continue
+            del batch[: len(answers)]
+            while answers:  # each can go as soon as it was used
+                yield answers.pop(0)
+
+
+def _attempt(
+    run: Network, batch: list[tuple[Owner, Tensor]]
+) -> list[tuple[Owner, Tensor, Tensor]] | None:
+    """The answers to a batch, or None where there is too little memory for as many windows."""
+    try:
         classes, masks = run(torch.stack([window for _, window in batch]))
-        answers = [(job[0], classes[i], masks[i]) for i, job in enumerate(batch)]
-        del classes, masks, batch  # each answer can go as soon as it was used
-        while answers:
-            yield answers.pop(0)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        problem = str(error)
+    else:
+        return [(owner, classes[i], masks[i]) for i, (owner, _) in enumerate(batch)]
+    # Not in the handler: the error holds the frames that it went through, and they the tensors.
+    device = batch[0][1].device
+    release_cached_memory(device)
+    if len(batch) == 1:
+        raise out_of_memory(batch[0][1].shape, device, problem)
+    return None
 
 
 def _batches(
