@@ -88,7 +88,7 @@ JPEG = {
     "JPEG with other bytes after its end": Answered(lambda: [encode(PICTURE, "JPEG") + b"x" * 99]),
     "JPEG whose end is zeros": Answered(
         lambda: [
-            whole[:length] + bytes(512)
+            whole[:length] + bytes(4096)
             for whole in [encode(LARGER, "JPEG", quality=90)]
             for length in (len(whole) - 2, len(whole) // 2 + 300)
         ]
