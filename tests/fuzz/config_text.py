@@ -32,8 +32,19 @@ PIECES = tuple(
     )
 )
 
-_BASE_PROGRAM = ("lib = dict(a=<any>, b=<list>, c=<dict>)", "size = <int>", *grammar.WANTED[:1])
+_BASE_PROGRAM = (
+    *("lib = dict(a=<any>, b=<list>, c=<dict>)", "size = <int>"),
+    "model = dict(a=<int>, b=<list>, c=dict(a=<int>, b=<str>, d={'e': <any>, 1: <int>}), f=<any>)",
+)
 _SECOND_PROGRAM = ("extra = dict(a=<any>)", "CLASSES = <list>")
+_MERGED = (
+    *("model = dict(a=<any>)", "model = dict(a=<int>, b=<list>, c=dict(_delete_=<bool>, q=<any>))"),
+    "model = dict(c=dict(a=<any>, d=dict(_delete_=True, z=1)))",
+    "model = dict(_delete_=True, a=1)",
+    *("model = dict(c=dict(x=<any>, d={1: <any>, 2: 3}), g=<dict>)", "model = dict(f=<int>, g=[])"),
+    "lib = dict(_delete_=<bool>, c=3)",
+    "model = dict(c=dict(d=dict(e=<int>)), h=dict(_delete_=1))",
+)
 _BASE_READS = (
     *("<=any> = _base_.lib.a", "<=list> = _base_.lib['b']", "_base_.model.a = <any>"),
     *("_base_.model['x'] = <any>", "<=dict> = dict(**_base_.lib)", "model = dict(a=_base_.size)"),
@@ -51,21 +62,22 @@ _CODINGS = (
 def _layered(choices, statements):
     """A config, on one or two base files in half of all cases."""
     if choices.chance(50):
-        text, _ = write(choices, statements)
+        text, _ = write(choices, statements, always=(grammar.MODEL,), wanted=grammar.WANTED)
         return {CONFIG: text.encode()}
     line = choices.pick(_BASE_LINES)
-    base, _ = write(choices, statements, length=4, wanted=_BASE_PROGRAM)
+    base, _ = write(choices, statements, length=4, always=_BASE_PROGRAM, prefix="p")
     text, _ = write(
         choices,
         statements,
         length=6,
         base=_BASE_READS,
-        wanted=(*grammar.WANTED[:1], "PALETTE = []"),
+        always=(choices.pick(_MERGED),),
+        wanted=("PALETTE = []",),
     )
     files = {CONFIG: f"{line}\n{text}{choices.pick(('', _TEMPLATES))}\n".encode()}
     files["b0.py"] = base.encode()
     if "b1" in line:
-        second, _ = write(choices, statements, length=4, wanted=_SECOND_PROGRAM)
+        second, _ = write(choices, statements, length=4, wanted=_SECOND_PROGRAM, prefix="q")
         above = choices.pick(("", "_base_ = '../b2.py'\n"))
         files["sub/b1.py"] = (above + second).encode()
         files["b2.py"] = b"PALETTE = [[0, 0, 0]]\nextra = dict(b=2)\n"
@@ -83,7 +95,12 @@ def _sound(choices):
 def _hostile_text(choices, *, based):
     statements = (*grammar.STATEMENTS, *grammar.HARMLESS, *hostile_grammar.STATEMENTS)
     text, writer = write(
-        choices, statements, hostility=choices.pick((2, 6, 15)), base=_BASE_READS if based else ()
+        choices,
+        statements,
+        hostility=choices.pick((2, 6, 15)),
+        base=_BASE_READS if based else (),
+        always=(grammar.MODEL,),
+        wanted=grammar.WANTED,
     )
     if based:
         text = (

@@ -93,8 +93,9 @@ STATEMENTS = (
 )  # fmt: skip
 """What the reader runs, or may pass over without a loss."""
 
+MODEL = "model = dict(a=<any>, b=<list>, c=<dict>)"
 WANTED = (
-    *("model = dict(a=<any>, b=<list>, c=<dict>)", "CLASSES = <list>", "PALETTE = <list>"),
+    *("CLASSES = <list>", "PALETTE = <list>"),
     *("data = dict(a=<any>, b=<list>, c=<dict>)", "test_cfg = <dict>", "test_pipeline = <list>"),
 )
 

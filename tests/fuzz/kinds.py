@@ -57,7 +57,7 @@ class Kind:
     check: Callable[[Path, object], None] = _nothing
     names: tuple[str, ...] = ("mmcv_config.py",)
     good: Mapping[str, bytes] = field(default_factory=dict)
-    examples: int = 400
+    examples: int = 350
 
 
 def _read(directory):

@@ -17,11 +17,13 @@ class Writer:
     Args:
         choices: a `Choices`.
         hostility: per cent of expressions that are taken from the hostile ones.
+        prefix: what new names begin with.
     """
 
-    def __init__(self, choices, hostility=0):
+    def __init__(self, choices, hostility=0, prefix="n"):
         self.choices = choices
         self.hostility = hostility
+        self.prefix = prefix
         self.names = {}
         self._made = 0
 
@@ -75,7 +77,7 @@ class Writer:
         mark, kind, extra = hole.groups()
         if mark == "=":
             self._made += 1
-            name = f"n{self._made}"
+            name = f"{self.prefix}{self._made}"
             if found is not None:
                 found.append((kind, name))
             return name
@@ -98,7 +100,7 @@ class Writer:
         return self._fill(choices.pick(hostile_grammar.EXPRESSIONS), depth, bound)
 
 
-def write(choices, statements, *, hostility=0, length=8, base=(), wanted=grammar.WANTED):
+def write(choices, statements, *, hostility=0, length=8, base=(), always=(), wanted=(), prefix="n"):
     """The text of one file and its writer.
 
     Args:
@@ -107,11 +109,13 @@ def write(choices, statements, *, hostility=0, length=8, base=(), wanted=grammar
         hostility: see `Writer`.
         length: statements beside those that bind the wanted names, at most.
         base: statements that read the base files' values.
-        wanted: statements that bind the names which the model needs.
+        always: statements that bind names which are needed.
+        wanted: the same; each is there in half of all cases.
+        prefix: see `Writer`.
     """
-    writer = Writer(choices, hostility)
+    writer = Writer(choices, hostility, prefix)
     lines = []
-    for template in (*wanted[:1], *(text for text in wanted[1:] if choices.chance(50))):
+    for template in (*always, *(text for text in wanted if choices.chance(50))):
         for _ in range(choices.below(length // 2)):
             lines.append(writer.statement(choices.pick(statements)))
         lines.append(writer.statement(template))

@@ -76,7 +76,7 @@ def test_failures_are_shrunk_kept_and_counted_once(root):
 
 def test_too_much_memory_and_a_hang_are_noticed(tmp_path):
     tally = Tally()
-    run_worker(tally, ["memory", "hang"], tmp_path / "failures", seed=1, examples=60, limit=3)
+    run_worker(tally, ["memory", "hang"], tmp_path / "failures", seed=1, examples=12, limit=3)
     *memory, failure = tally.failures
     if sys.platform != "win32":  # which doesn't say how much memory was used
         assert [each["signature"] for each in memory] == ["memory: memory"]

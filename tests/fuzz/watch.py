@@ -24,7 +24,9 @@ _NEVER = frozenset(
     winreg.OpenKey
     """.split()  # noqa: SIM905
 )
-_IMPORTED_ON_DEMAND = ("torch", "numpy", "encodings", "unicodedata", "stringprep", "_codecs", "_multibytecodec")
+_IMPORTED_ON_DEMAND = (
+    *("torch", "numpy", "encodings", "unicodedata", "stringprep", "_codecs", "_multibytecodec"),
+)
 """What the standard library and torch import by themselves while they read: codecs, mostly."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 

@@ -84,14 +84,16 @@ def _size_entries():
     )
     yield Entry(
         "2 MB of names that templates might get",
-        rewritten(tail="\n".join(f"# {_templates(line)}" for line in range(21))),
+        rewritten(tail="\n".join(f"# {_templates(line)}" for line in range(120))),
         heavy=True,
     )
+    copies = "{{ fileDirname }}" * 1000
     yield Entry(
         "many copies of a long template",
-        rewritten(head=f"x = '''{_lines('{{ fileDirname }}' * 1000, 120)}'''", CLASSES="[x] * 5"),
+        rewritten(CLASSES=f"['''{_lines(copies, 110)}'''] * 5"),
+        UNREADABLE,
+        "characters|work",
         heavy=True,
-        check=lambda model: None,
     )
     yield Entry("a long comment", rewritten(tail="# note\n" * 50_000))
     yield Entry("a long string", rewritten(tail=f"note = '''{_lines('text ' * 100, 1000)}'''"))
@@ -102,7 +104,7 @@ def _size_entries():
 
 
 def _templates(line):
-    return " ".join(f"_template{number}_" for number in range(line * 6000, (line + 1) * 6000))
+    return " ".join(f"_template{number}_" for number in range(line * 1000, (line + 1) * 1000))
 
 
 def _lines(text, count):

@@ -27,8 +27,8 @@ PATIENCE = 60
 SAMPLE = 6
 """Of the light entries, every so many-th is run in this process in the quick suite."""
 
-TOGETHER = 30
-"""Light entries that one process takes one after the other."""
+TOGETHER = 60
+"""Light entries that two processes share, each taking one after the other."""
 
 FORKS = sys.platform.startswith("linux")
 LIGHT = [entry for entry in ALL if not entry.heavy]
@@ -98,22 +98,30 @@ def context():
 
 
 def results_of(context, jobs, whole):
-    """What `run_entries` sends from a process that is killed when it hangs."""
+    """What `run_entries` sends from two processes, which are killed when they hang."""
+    with contextlib.ExitStack() as ending:
+        running = [
+            (half, *started(context, half, whole, ending)) for half in (jobs[::2], jobs[1::2])
+        ]
+        for half, process, receiver in running:
+            for name, _ in half:
+                assert receiver.poll(PATIENCE), f"{name}: hangs"
+                try:
+                    yield name, *receiver.recv()
+                except EOFError:
+                    process.join(PATIENCE)
+                    pytest.fail(f"{name}: the process ended with {process.exitcode}")
+
+
+def started(context, jobs, whole, ending):
+    """A process with these jobs, and where its results come from."""
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=child.run_entries, args=(jobs, str(whole), sender))
     process.start()
+    ending.callback(process.join)
+    ending.callback(process.kill)
     sender.close()
-    try:
-        for name, _ in jobs:
-            assert receiver.poll(PATIENCE), f"{name}: hangs"
-            try:
-                yield name, *receiver.recv()
-            except EOFError:
-                process.join(PATIENCE)
-                pytest.fail(f"{name}: the process ended with {process.exitcode}")
-    finally:
-        process.kill()
-        process.join()
+    return process, receiver
 
 
 @pytest.mark.slow
