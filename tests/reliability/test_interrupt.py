@@ -40,7 +40,7 @@ def test_the_pipeline_works_on_after_interrupts(tmp_path, record_property):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a single process")
-def test_an_interrupt_while_threads_read_a_checkpoint(monkeypatch, wanted):
+def test_an_interrupt_while_threads_read_a_checkpoint(monkeypatch, request, wanted):
     read, names = FileSource.read, []
 
     def interrupting(self, name):
@@ -50,6 +50,9 @@ def test_an_interrupt_while_threads_read_a_checkpoint(monkeypatch, wanted):
         time.sleep(0.02)
         return read(self, name)
 
+    # A test run in the background of a shell ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with monkeypatch.context() as patch:
         patch.setattr(load, "BATCH_BYTES", 1)
         patch.setattr(FileSource, "read", interrupting)
