@@ -47,3 +47,19 @@ class ImageNotFoundError(ImageError, FileNotFoundError):
 
 class ImageMemoryError(ImageError, MemoryError):
     """A picture, or what is made of it, does not fit into the memory that is free."""
+
+
+class DataSetError(VitAdapterError, ValueError):
+    """A data set for evaluation or fine-tuning can't be used as it is."""
+
+
+class DataSetNotFoundError(DataSetError, FileNotFoundError):
+    """A file or folder of a data set does not exist."""
+
+
+class TrainingError(VitAdapterError, RuntimeError):
+    """Fine-tuning can't start, or can't go on."""
+
+
+class NotFiniteLossError(TrainingError, FloatingPointError):
+    """The loss became NaN or infinite."""
