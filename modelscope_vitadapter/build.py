@@ -45,6 +45,7 @@ from modelscope_vitadapter.network.positional_encoding import (
     PositionalEncoding,
     SinePositionalEncoding,
 )
+from modelscope_vitadapter.network.sample_noise import Dropout
 from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
 from modelscope_vitadapter.network.spatial_prior import SpatialPriorModule
 from modelscope_vitadapter.network.transformer_layer import (
@@ -288,9 +289,9 @@ def _build_encoding(s: Encoding) -> PositionalEncoding:
     )
 
 
-def _build_branch_dropout(s: BranchDropout) -> nn.Dropout | DropPath | nn.Identity:
+def _build_branch_dropout(s: BranchDropout) -> Dropout | DropPath | nn.Identity:
     if s.kind == "Dropout":
-        return nn.Dropout(s.probability)
+        return Dropout(s.probability)
     return DropPath(s.probability) if s.kind == "DropPath" else nn.Identity()
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from modelscope_vitadapter.network.beit import Block, PatchEmbed, SharedPositionBias
 from modelscope_vitadapter.network.interaction import Geometry, InteractionBlock
 from modelscope_vitadapter.network.position_bias import GridSize
+from modelscope_vitadapter.network.sample_noise import Dropout
 from modelscope_vitadapter.network.spatial_prior import SpatialPriorModule
 
 
@@ -47,7 +48,7 @@ class BEiTAdapter(nn.Module):
         self.position_grid = position_grid
         self.level_embed = nn.Parameter(torch.zeros(3, embed_dim))
         self.patch_embed = patch_embed
-        self.pos_drop = nn.Dropout(drop_rate)
+        self.pos_drop = Dropout(drop_rate)
         self.rel_pos_bias = shared_position_bias
         self.blocks = nn.ModuleList(blocks)
         self.spm = spatial_prior

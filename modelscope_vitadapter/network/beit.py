@@ -14,6 +14,7 @@ from modelscope_vitadapter.network.position_bias import (
     table_for_window,
     table_length,
 )
+from modelscope_vitadapter.network.sample_noise import Dropout
 
 layer_norm = partial(nn.LayerNorm, eps=1e-6)
 
@@ -65,7 +66,7 @@ class Attention(nn.Module):
             self.relative_position_bias_table = nn.Parameter(table)
         self.attn_drop = attn_drop
         self.proj = nn.Linear(width, embed_dim)
-        self.proj_drop = nn.Dropout(proj_drop)
+        self.proj_drop = Dropout(proj_drop)
 
     def qkv_bias(self) -> Tensor | None:
         """The bias of the joined projection, or None; keys have none."""
@@ -133,7 +134,7 @@ class Mlp(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(embed_dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, embed_dim)
-        self.drop = nn.Dropout(drop)
+        self.drop = Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(B, N, C)` to the same shape."""
@@ -173,7 +174,7 @@ class Block(nn.Module):
 
     def _forward(self, x: Tensor, grid: GridSize, index: Tensor | None) -> Tensor:
         x = x + self.drop_path(self.gamma_1 * self.attn(self.norm1(x), grid, index))
-        x = x + self.drop_path(self.gamma_2 * self.mlp(self.norm2(x)))
+        x = x + self.drop_path(self.gamma_2 * self.mlp(self.norm2(x)), 1)
         return x
 
 

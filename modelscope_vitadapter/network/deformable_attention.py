@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelscope_vitadapter.network.precision import full_precision
+from modelscope_vitadapter.network.sample_noise import Dropout
 
 SpatialShape = tuple[int, int]
 
@@ -105,7 +106,7 @@ class MultiScaleDeformableAttention(nn.Module):
         self.attention_weights = nn.Linear(embed_dim, samples)
         self.value_proj = nn.Linear(embed_dim, value_dim)
         self.output_proj = nn.Linear(value_dim, embed_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def reset_parameters(self) -> None:
         """Starts as the paper does: heads look in evenly spread directions, points at 1 ... P."""

@@ -1,5 +1,7 @@
 """The whole network: a window of an image to a class and a mask for each query."""
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,16 +50,25 @@ class EncoderDecoderMask2Former(nn.Module):
             of the padded window `(H', W')`, both float32. `inference.scores` makes class scores of
             them.
         """
-        height, width = window.shape[-2:]
-        padding = (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR)
-        if any(padding):
-            window = F.pad(window, padding)
+        window = _padded(window)
         if self._on_cpu_path(window):
             dtype = compute_dtype()
             with full_precision(window):
                 return run_windows(self.backbone, self.decode_head, window, dtype)
         class_logits, mask_logits = self.decode_head(self.backbone(window))
         return class_logits, mask_logits
+
+    def predictions(self, window: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """What `forward` gives, before the decoder's first layer and after each: for training.
+
+        Args:
+            window: as for `forward`.
+
+        Yields:
+            Class logits `(B, Q, K + 1)` and mask logits `(B, Q, H' / 4, W' / 4)`, the last layer's
+            last.
+        """
+        yield from self.decode_head.predictions(self.backbone(_padded(window)))
 
     def _on_cpu_path(self, window: Tensor) -> bool:
         """Whether `network.cpu` computes this; see there."""
@@ -66,3 +77,10 @@ class EncoderDecoderMask2Former(nn.Module):
             and serves_architecture(self.backbone, self.decode_head)
             and structure(self) == self._built  # no module was replaced
         )
+
+
+def _padded(window: Tensor) -> Tensor:
+    """A window whose height and width are multiples of 32."""
+    height, width = window.shape[-2:]
+    padding = (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR)
+    return F.pad(window, padding) if any(padding) else window

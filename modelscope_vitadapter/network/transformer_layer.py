@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelscope_vitadapter.network.drop_path import DropPath
+from modelscope_vitadapter.network.sample_noise import Dropout
 
 
 class FeedForward(nn.Module):
@@ -21,17 +22,17 @@ class FeedForward(nn.Module):
         num_layers: int,
         activation: nn.Module,
         dropout: float,
-        branch_dropout: nn.Dropout | DropPath | nn.Identity,
+        branch_dropout: Dropout | DropPath | nn.Identity,
         add_identity: bool,
     ) -> None:
         super().__init__()
         self.activate = activation  # one module for all layers: a PReLU's slope is shared
         widths = [embed_dim] + [hidden_dim] * (num_layers - 1)
         layers: list[nn.Module] = [
-            nn.Sequential(nn.Linear(before, after), activation, nn.Dropout(dropout))
+            nn.Sequential(nn.Linear(before, after), activation, Dropout(dropout))
             for before, after in pairwise(widths)
         ]
-        layers += [nn.Linear(hidden_dim, embed_dim), nn.Dropout(dropout)]
+        layers += [nn.Linear(hidden_dim, embed_dim), Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
         self.dropout_layer = branch_dropout
         self.add_identity = add_identity
@@ -55,12 +56,12 @@ class MaskedAttention(nn.Module):
         num_heads: int,
         attn_drop: float,
         proj_drop: float,
-        branch_dropout: nn.Dropout | DropPath | nn.Identity,
+        branch_dropout: Dropout | DropPath | nn.Identity,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.attn = nn.MultiheadAttention(embed_dim, num_heads, attn_drop, batch_first=True)
-        self.proj_drop = nn.Dropout(proj_drop)
+        self.proj_drop = Dropout(proj_drop)
         self.dropout_layer = branch_dropout
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

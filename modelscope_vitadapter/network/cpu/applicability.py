@@ -12,6 +12,7 @@ from modelscope_vitadapter.network.deformable_attention import MultiScaleDeforma
 from modelscope_vitadapter.network.interaction import ConvFFN
 from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
 from modelscope_vitadapter.network.pixel_decoder import ConvModule, MSDeformAttnPixelDecoder
+from modelscope_vitadapter.network.sample_noise import Dropout
 from modelscope_vitadapter.network.spatial_prior import SpatialPriorModule
 from modelscope_vitadapter.network.transformer_layer import (
     FeedForward,
@@ -140,7 +141,7 @@ def _norms_follow_convolutions(layers: nn.Sequential) -> bool:
 def _is_feed_forward_step(step: nn.Module) -> bool:
     """Whether a step is a linear layer, alone or with an activation of single values."""
     if not isinstance(step, nn.Sequential):
-        return type(step) in (nn.Linear, nn.Dropout)
+        return type(step) in (nn.Linear, nn.Dropout, Dropout)
     activation = step[1]
     shared = not isinstance(activation, nn.PReLU) or activation.num_parameters == 1
     return type(step[0]) is nn.Linear and shared
