@@ -1,0 +1,1 @@
+"""Fine-tuning: criterion, augmentation, batches, optimiser and the trainer that joins them."""
