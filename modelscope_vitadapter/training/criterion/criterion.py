@@ -157,14 +157,9 @@ class Mask2FormerCriterion(nn.Module):
     ) -> Tensor:
         """The class that each query is to have, `(L, B, Q)` int64; K is "no object"."""
         labels = torch.cat([target.labels for target in targets])
-        firsts = [0]
-        for target in targets[:-1]:
-            firsts.append(firsts[-1] + target.labels.shape[0])
-        starts = torch.tensor(firsts, device=labels.device)
         shape = (len(predictions), *predictions[0][0].shape[:2])
         classes = labels.new_full(shape, self.settings.num_classes)
-        chosen = labels[starts[matches.images] + matches.targets]
-        classes[matches.layers, matches.images, matches.queries] = chosen
+        classes[matches.layers, matches.images, matches.queries] = labels[matches.places]
         return classes
 
     def _counts(self, classes: Tensor) -> Tensor:

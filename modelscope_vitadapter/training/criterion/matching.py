@@ -34,6 +34,7 @@ class Matches:
     Attributes:
         layers, images, queries: `(S,)` int64, on the device of the costs.
         targets: `(S,)` int64, numbers of targets within their image.
+        places: `(S,)` int64, numbers of the same targets within the batch.
         counts: how many pairs each image of each prediction has, `[L][B]`.
     """
 
@@ -41,6 +42,7 @@ class Matches:
     images: Tensor
     queries: Tensor
     targets: Tensor
+    places: Tensor
     counts: list[list[int]]
 
     def of_layer(self, layer: int) -> LayerMatches:
@@ -67,17 +69,18 @@ def match(costs: Sequence[Sequence[Tensor]]) -> Matches:
     host = flat.detach().cpu().numpy().astype(np.float64)
     found, counts, start = [], [], 0
     for number, layer in enumerate(costs):
-        own = []
+        own, first = [], 0
         for image, cost in enumerate(layer):
             rows, columns = assignment(host[start : start + cost.numel()].reshape(cost.shape))
-            start += cost.numel()
-            own.append(len(rows))
             place = np.array([[number], [image]], np.int64).repeat(len(rows), axis=1)
-            found.append(np.concatenate([place, rows[None], columns[None]]))
+            found.append(np.concatenate([place, rows[None], columns[None], first + columns[None]]))
+            own.append(len(rows))
+            first += cost.shape[1]
+            start += cost.numel()
         counts.append(own)
     pairs = torch.from_numpy(np.concatenate(found, axis=1)).to(flat.device)
-    layers, images, queries, targets = pairs
-    return Matches(layers, images, queries, targets, counts)
+    layers, images, queries, targets, places = pairs
+    return Matches(layers, images, queries, targets, places, counts)
 
 
 def assignment(cost: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

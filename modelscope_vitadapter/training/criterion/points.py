@@ -70,7 +70,6 @@ class SeededPoints:
         return torch.Generator(self.device).manual_seed(seed)
 
 
-@torch.no_grad()
 def uncertain_points(
     mask_logits: Tensor, settings: PointSettings, generator: torch.Generator
 ) -> Tensor:

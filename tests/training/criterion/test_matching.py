@@ -35,6 +35,7 @@ def test_matches_of_a_batch_are_those_of_each_image():
     costs = [[torch.rand(6, n, generator=generator) for n in (2, 0, 5)] for _ in range(3)]
     matches = match(costs)
     assert matches.counts == [[2, 0, 5]] * 3
+    assert torch.equal(matches.places, matches.targets + 2 * (matches.images == 2))
     for layer, of_layer in enumerate(costs):
         pairs = matches.of_layer(layer)
         expected = [assignment(cost.double().numpy()) for cost in of_layer]

@@ -60,7 +60,3 @@ def test_all_or_none_can_be_chosen_by_uncertainty(ratio):
     points = drawn(PointSettings(50, 4.0, ratio))
     assert points.shape == (2, 50, 2)
     assert (sample_maps(LOGITS, points).abs().max() < 1.5) == (ratio == 1.0)
-
-
-def test_choosing_points_costs_no_gradient():
-    assert not drawn(SETTINGS, LOGITS.clone().requires_grad_()).requires_grad
