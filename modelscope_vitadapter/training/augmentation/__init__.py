@@ -1,0 +1,1 @@
+"""Random views of labelled pictures, as the paper's recipe draws them."""
