@@ -1,4 +1,4 @@
-"""The three classes that this package registers with ModelScope, and what they stand in for."""
+"""The classes that this package registers with ModelScope, and what they stand in for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 TASK = "image-segmentation"
 MODEL_TYPE = "vitadapter-semantic-segmentation"
 PIPELINE_TYPE = "image-semantic-segmentation"
+TRAINER_TYPE = "vitadapter-segmentation-trainer"
+METRIC_TYPE = "vitadapter-segmentation-metric"
 PREPROCESSOR_FIELD = "cv"
 PREPROCESSOR_TYPE = "vitadapter-segmentation-preprocessor"
 
@@ -62,4 +64,24 @@ PREPROCESSOR = Entry(
     module="modelscope_vitadapter.segmentation_preprocessor",
 )
 
+TRAINER = Entry(
+    registry="TRAINERS",
+    registry_module="modelscope.trainers.builder",
+    group="default",
+    key=TRAINER_TYPE,
+    module="modelscope_vitadapter.trainer.segmentation_trainer",
+)
+
+METRIC = Entry(
+    registry="METRICS",
+    registry_module="modelscope.metrics.builder",
+    group="default",
+    key=METRIC_TYPE,
+    module="modelscope_vitadapter.segmentation_metric",
+)
+
 ENTRIES: tuple[Entry, ...] = (MODEL, PREPROCESSOR, PIPELINE)
+"""What a pipeline needs: imported, and given up, together."""
+
+FURTHER_ENTRIES: tuple[Entry, ...] = (TRAINER, METRIC)
+"""What is imported only when it is asked for."""

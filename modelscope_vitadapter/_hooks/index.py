@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from modelscope_vitadapter._hooks import preprocessor_map, registries
-from modelscope_vitadapter._hooks.entries import ENTRIES
+from modelscope_vitadapter._hooks.entries import ENTRIES, FURTHER_ENTRIES
 from modelscope_vitadapter._hooks.guard import attempt, warn_once
 
 Index = dict[str, Any]
@@ -43,6 +43,7 @@ class Redirection:
         self._original_get_ast_index = get_ast_index
         self._original_import_module = import_module
         self._signatures = {entry.signature for entry in ENTRIES}
+        self._further = {entry.signature: entry.module for entry in FURTHER_ENTRIES}
         self._plain: Index | None = None
         self._overlaid: Index = {}
         self._failed = False
@@ -73,6 +74,9 @@ class Redirection:
         Args:
             signature: Registry, group and key.
         """
+        if signature in self._further:
+            importlib.import_module(self._further[signature])
+            return
         if signature in self._signatures and not self._failed:
             try:
                 for entry in ENTRIES:
@@ -98,6 +102,6 @@ def overlay(plain: Index) -> Index:
     """
     entries = {
         entry.signature: {"filepath": "", "imports": [], "module": entry.module}
-        for entry in ENTRIES
+        for entry in (*ENTRIES, *FURTHER_ENTRIES)
     }
     return {**plain, "index": {**plain["index"], **entries}}

@@ -1,0 +1,342 @@
+"""The trainer that ModelScope builds for `vitadapter-segmentation-trainer`."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from modelscope.trainers.default_config import DEFAULT_HOOKS_CONFIG
+from modelscope.trainers.trainer import EpochBasedTrainer
+from modelscope.utils.config import Config
+from modelscope.utils.constant import DEFAULT_MODEL_REVISION, ModeKeys, TrainerStages
+from modelscope.utils.device import create_device
+from torch.nn.parallel import DistributedDataParallel
+
+from modelscope_vitadapter._hooks.entries import TRAINER
+from modelscope_vitadapter._hooks.registries import register
+from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
+from modelscope_vitadapter.trainer.building import (
+    apply_recipe,
+    build_criterion,
+    build_optimizer,
+    count_parameters,
+    default_hooks,
+    own_batch_size,
+    training_loader,
+)
+from modelscope_vitadapter.trainer.checkpoints import ExactLoadHook, save_now
+from modelscope_vitadapter.trainer.evaluating import draw_samples, evaluate_model
+from modelscope_vitadapter.trainer.inputs import open_inputs, require
+from modelscope_vitadapter.trainer.interrupts import StopRequest
+from modelscope_vitadapter.trainer.settings import RunSettings
+from modelscope_vitadapter.trainer.stepping import compute_gradients
+from modelscope_vitadapter.training.batch_norm import share_batch_norms
+from modelscope_vitadapter.training.batches import BatchLoader
+from modelscope_vitadapter.training.freezing import freeze_parameters, parse_freeze
+from modelscope_vitadapter.training.processes import (
+    first_process_does,
+    join_processes,
+    local_device,
+    process_count,
+    summed,
+)
+from modelscope_vitadapter.training.recipe import Recipe
+from modelscope_vitadapter.training.samples import Batch
+from modelscope_vitadapter.training.schedule import build_schedule
+from modelscope_vitadapter.training.training_network import TrainingNetwork
+
+logger = get_logger()
+
+
+@register(TRAINER)
+class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  # untyped
+    """Fine-tunes a ViT-Adapter segmentation model, or trains one from the start.
+
+    `build_trainer("vitadapter-segmentation-trainer", default_args=dict(model=..., ...))`.
+
+    Steps are counted, not epochs: an evaluation, a checkpoint or a stop may come in the middle of
+    an epoch, and a run goes on from there exactly. Under `torchrun` all processes train together.
+
+    Args:
+        model: a model id, a model directory, or a model of this package.
+        train_dataset: labelled pictures, see `labelled.opening.open_labelled`; of a folder the
+            part `train`.
+        eval_dataset: the same; of a folder the part `val`.
+        work_dir: where checkpoints, logs and pictures are written.
+        classes: names of the classes by id. By default those that the training data names
+            (`classes.txt`), then the model's own. Parts of the head that don't fit start fresh.
+        palette: `[R, G, B]` of each class.
+        from_scratch: start without the weights of `model`, of which only `mmcv_config.py` is then
+            needed.
+        beit: checkpoint of a BEiT backbone to start from.
+        freeze: `nothing`, `beit` (adapter and head are trained) or `backbone` (the head is).
+        recipe: fields of `training.recipe.Recipe` that shall be otherwise than in the paper.
+        run: fields of `trainer.settings.RunSettings` but `work_dir`.
+        data_options: arguments of `open_labelled` (`label_ids`, `image_column`, ...).
+        check_data: read all label maps before training starts.
+        adapter_form: see `VitAdapterSemanticSegmentation`.
+        device: `gpu`, `cpu`, `cuda:N`.
+        **kwargs: what `EpochBasedTrainer` takes: `cfg_modify_fn`, `callbacks`, ...
+
+    Raises:
+        DataSetError: a data set can't be used.
+        ConfigError, CheckpointError, TrainingError, ValueError: see `open_inputs` and `Recipe`.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | VitAdapterSemanticSegmentation,
+        *,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        work_dir: str | os.PathLike[str] = "work_dir",
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        from_scratch: bool = False,
+        beit: str | os.PathLike[str] | None = None,
+        freeze: str | None = None,
+        recipe: Mapping[str, Any] | Recipe | None = None,
+        run: Mapping[str, Any] | None = None,
+        data_options: Mapping[str, Any] | None = None,
+        check_data: bool = True,
+        adapter_form: str | None = None,
+        device: str = "gpu",
+        **kwargs: Any,
+    ) -> None:
+        self.recipe = recipe if isinstance(recipe, Recipe) else Recipe().changed(recipe or {})
+        self.run_settings = RunSettings(work_dir=Path(work_dir), **(run or {}))
+        self.freeze = parse_freeze(freeze)
+        self._adapter_form = adapter_form
+        self._trusts = bool(kwargs.get("trust_remote_code", False))
+        kwargs.pop("launcher", None)  # torchrun's environment says what is needed
+        place = create_device(device)
+        join_processes(place.type)
+        self._given = model if isinstance(model, VitAdapterSemanticSegmentation) else None
+        source = os.fspath(model) if self._given is None else str(self._given.model_dir)
+        revision = kwargs.get("model_revision", DEFAULT_MODEL_REVISION)
+        source = first_process_does(lambda: self.get_or_download_model_dir(source, revision))
+        self.inputs = open_inputs(
+            Path(source),
+            self.run_settings.work_dir,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            data_options=dict(data_options or {}),
+            from_scratch=from_scratch,
+            beit=None if beit is None else Path(beit),
+            classes=classes,
+            palette=palette,
+            check_data=check_data,
+            seed=self.recipe.seed,
+            trust_remote_code=self._trusts,
+        )
+        self.stop_request = StopRequest()
+        self._epoch: int = 0
+        self._inner_iter: int = 0
+        self._stop_training: bool = False
+        self._loader: BatchLoader | None = None
+        super().__init__(
+            model=os.fspath(self.inputs.model_dir),
+            work_dir=os.fspath(self.run_settings.work_dir),
+            seed=self.recipe.seed,
+            max_epochs=math.ceil(self.max_iters / self.iters_per_epoch),
+            device=str(local_device(place)),
+            **kwargs,
+        )
+        apply_recipe(self.model.model, self.recipe)
+        freeze_parameters(self.model.model, self.freeze)
+        self.training_network = TrainingNetwork(
+            self.model.model,
+            build_criterion(self.model).to(self.device),
+            freeze=self.freeze,
+            dtype=getattr(torch, self.recipe.dtype),
+        )
+
+    def get_or_download_model_dir(self, model: str, *args: Any, **kwargs: Any) -> str:
+        """The directory of a model; a local one is taken as it is, without asking the hub."""
+        if Path(model).is_dir():
+            return model
+        directory: str = super().get_or_download_model_dir(model, *args, **kwargs)
+        return directory
+
+    def rebuild_config(self, cfg: Config) -> Config:
+        """Takes ModelScope's default hooks out, for the run has its own; then the caller's turn."""
+        train = dict(cfg.get("train", {}))
+        if train.get("hooks") == DEFAULT_HOOKS_CONFIG["train.hooks"]:
+            train["hooks"] = []
+        cfg.merge_from_dict({"train": train})
+        changed: Config = super().rebuild_config(cfg)
+        return changed
+
+    def build_model(self) -> VitAdapterSemanticSegmentation:
+        """The model to start from."""
+        given = self._given
+        if given is not None and Path(given.model_dir) == self.inputs.model_dir:
+            return given
+        return VitAdapterSemanticSegmentation(
+            os.fspath(self.inputs.model_dir),
+            adapter_form=self._adapter_form,
+            trust_remote_code=self._trusts,
+        )
+
+    def get_preprocessors(self, preprocessor: Any) -> tuple[None, None]:
+        """None: data sets are read by this package's own code."""
+        return None, None
+
+    def build_dataset(self, datasets: Any, model_cfg: Any, mode: str, **kwargs: Any) -> Any:
+        """The data sets as they were opened."""
+        return self.inputs.training if mode == ModeKeys.TRAIN else self.inputs.evaluation
+
+    @property
+    def iters_per_epoch(self) -> int:
+        """Steps of one pass over the training data."""
+        if self.inputs.training is None:
+            return 1
+        batch = own_batch_size(self.recipe) * process_count()
+        return max(len(self.inputs.training) // batch, 1)
+
+    @property
+    def max_iters(self) -> int:
+        """Steps of the whole run."""
+        if self.recipe.max_epochs is not None:
+            return self.recipe.max_epochs * self.iters_per_epoch
+        return self.recipe.max_iters
+
+    def get_train_dataloader(self) -> BatchLoader:
+        """The loader of this process's batches."""
+        return training_loader(
+            self.model,
+            require(self.inputs.training, "training"),
+            self.recipe,
+            workers=self.run_settings.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def register_optimizers_hook(self) -> None:
+        """Makes optimiser and schedule, and registers the run's hooks."""
+        network = self.training_network
+        self.model.to(self.device)
+        if process_count() > 1 and self.recipe.sync_batch_norm:
+            share_batch_norms(self.model.model)
+        self.optimizer = build_optimizer(self.model.model, self.recipe)
+        self.lr_scheduler = build_schedule(
+            self.optimizer,
+            max_iters=self.max_iters,
+            warmup_iters=self.recipe.warmup_iters,
+            warmup_ratio=self.recipe.warmup_ratio,
+            power=self.recipe.power,
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.recipe.dtype == "float16")
+        for hook in default_hooks(
+            self.run_settings,
+            self.recipe,
+            max_iters=self.max_iters,
+            has_evaluation_set=self.inputs.evaluation is not None,
+            scaler=self.scaler,
+        ):
+            self.register_hook(hook)
+        trained, all_of_them = count_parameters(self.model.model)
+        logger.info(
+            "%d of %d parameters are trained (freeze=%s)", trained, all_of_them, self.freeze
+        )
+        self._stepping: TrainingNetwork | DistributedDataParallel = network
+        if process_count() > 1:
+            self._stepping = DistributedDataParallel(
+                network,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                broadcast_buffers=False,  # shared batch norms have the same ones everywhere
+            )
+
+    def set_checkpoint_file_to_hook(
+        self, checkpoint_path: str | None, load_all_state: bool, strict: bool
+    ) -> None:
+        """Registers the hook that loads a checkpoint when training begins."""
+        if checkpoint_path is not None:
+            hook = ExactLoadHook()
+            hook.checkpoint_file = os.fspath(checkpoint_path)
+            hook.load_all_state = load_all_state
+            self.register_hook(hook)
+
+    def train_loop(self, data_loader: BatchLoader) -> None:
+        """Runs all steps that are left, from the middle of an epoch where a checkpoint says so.
+
+        An interrupt (Ctrl-C, SIGTERM) lets the step end, saves a checkpoint and returns.
+        """
+        self.invoke_hook(TrainerStages.before_run)
+        with self.stop_request.listening():
+            while self._iter < self.max_iters and not self._stop_training:
+                if self._inner_iter >= self.iters_per_epoch:
+                    self._epoch, self._inner_iter = self._epoch + 1, 0
+                self._train_epoch(data_loader)
+        self.invoke_hook(TrainerStages.after_run)
+
+    def _train_epoch(self, loader: BatchLoader) -> None:
+        """Runs the steps that are left of an epoch, or of the run."""
+        loader.set_epoch(self._epoch, self._inner_iter)
+        self.invoke_hook(TrainerStages.before_train_epoch)
+        first = self._inner_iter
+        for number, batch in enumerate(loader, first):
+            self._inner_iter = number
+            self.invoke_hook(TrainerStages.before_train_iter)
+            self.train_step(self._stepping, batch)
+            self.invoke_hook(TrainerStages.after_train_iter)
+            stop = self._must_stop()
+            if stop and self._iter + 1 < self.max_iters:
+                save_now(self)
+            self._iter += 1
+            self._inner_iter = number + 1
+            self._mode = ModeKeys.TRAIN
+            if stop or self._iter >= self.max_iters:
+                self._stop_training = True
+                return
+        self._inner_iter -= 1  # hooks after an epoch expect its last step
+        self.invoke_hook(TrainerStages.after_train_epoch)
+        self._inner_iter += 1
+
+    def _must_stop(self) -> bool:
+        """Whether any process was asked to stop."""
+        asked = torch.tensor(float(self.stop_request.asked), device=self.device)
+        return bool(summed(asked) > 0) if process_count() > 1 else self.stop_request.asked
+
+    def train_step(self, model: TrainingNetwork | DistributedDataParallel, inputs: Batch) -> None:
+        """Computes the losses of a batch and the gradients; `StepHook` takes the step."""
+        model.train()
+        losses = compute_gradients(
+            model, inputs, self.device, parts=self.recipe.accumulation, scaler=self.scaler
+        )
+        self.train_outputs = losses
+        self.log_buffer.update(losses)
+
+    def evaluate(self, checkpoint_path: str | None = None, **kwargs: Any) -> dict[str, float]:
+        """Measures the model on the evaluation set.
+
+        Args:
+            checkpoint_path: a checkpoint of this trainer to load before.
+            **kwargs: ModelScope's other arguments; they have no effect.
+
+        Returns:
+            `mIoU`, `aAcc` and `mAcc`, 0 to 1.
+        """
+        pictures = require(self.inputs.evaluation, "evaluation")
+        if checkpoint_path is not None:
+            ExactLoadHook.load_checkpoint(checkpoint_path, self, load_all_state=False)
+        self.model.to(self.device).eval()
+        self._mode = ModeKeys.EVAL
+        self._metric_values = evaluate_model(self.model, pictures)
+        drawn = draw_samples(
+            self.model,
+            pictures,
+            count=self.run_settings.sample_pictures,
+            folder=self.run_settings.work_dir / "samples" / f"iter_{self._iter + 1}",
+        )
+        if drawn:
+            self.visualization_buffer.output["predictions"] = drawn
+        return self._metric_values
+
+    def predict(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Not here: the saved model goes into `pipeline()`, which takes whole data sets."""
+        raise NotImplementedError(
+            "predict with pipeline(Tasks.image_segmentation, model=<work_dir>/output_best)"
+        )

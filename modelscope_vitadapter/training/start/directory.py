@@ -1,0 +1,123 @@
+"""Makes the model directory that a training run starts from."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelscope_vitadapter.build import build_network
+from modelscope_vitadapter.checkpoint.directory import save_model_directory
+from modelscope_vitadapter.checkpoint.locate import find_checkpoint
+from modelscope_vitadapter.config.settings import AdapterForm
+from modelscope_vitadapter.errors import TrainingError
+from modelscope_vitadapter.model_config import CONFIG_FILE, load_model_config
+from modelscope_vitadapter.training.initialisation import initialise
+from modelscope_vitadapter.training.start.config import Palette, config_for_classes, config_text
+from modelscope_vitadapter.training.start.weights import (
+    fill_from_beit,
+    fill_from_model,
+    log_filled,
+)
+
+CONFIGURATION = "configuration.json"
+
+DESCRIPTION = {
+    "framework": "pytorch",
+    "task": "image-segmentation",
+    "model": {"type": "vitadapter-semantic-segmentation"},
+    "preprocessor": {"type": "vitadapter-segmentation-preprocessor"},
+    "pipeline": {"type": "image-semantic-segmentation"},
+}
+"""What `configuration.json` says of every model of this package."""
+
+
+@dataclass(frozen=True)
+class StartPoint:
+    """Where weights come from.
+
+    Attributes:
+        model_dir: directory with the `mmcv_config.py` of the network.
+        use_weights: take the weights of that directory's checkpoint as far as they fit.
+        beit: checkpoint of a BEiT backbone, which goes before the directory's weights.
+        classes: names by id; None for the directory's own.
+        palette: `[R, G, B]` of each class, 0 to 255; None for the directory's own, or, for new
+            classes, generated ones.
+    """
+
+    model_dir: Path
+    use_weights: bool = True
+    beit: Path | None = None
+    classes: Sequence[str] | None = None
+    palette: Palette | None = None
+
+
+def prepare_start(start: StartPoint, target: Path, *, trust_remote_code: bool = False) -> Path:
+    """A model directory with the classes and weights that training starts from.
+
+    Args:
+        start: what it is made of.
+        target: where it is written, if it has to be.
+        trust_remote_code: see `load_model_config`.
+
+    Returns:
+        `start.model_dir` itself where it is all that is asked for, otherwise `target`, written
+        whole or not at all.
+
+    Raises:
+        ConfigError: the configuration can't be read, or doesn't fit the classes.
+        CheckpointError: a checkpoint can't be read, or belongs to another network.
+        TrainingError: class names are missing or given twice.
+    """
+    loaded = load_model_config(start.model_dir, trust_remote_code=trust_remote_code)
+    own = list(loaded.classes)
+    classes = own if start.classes is None else list(start.classes)
+    _check_names(classes)
+    same = classes == own and start.palette is None
+    complete = (start.model_dir / CONFIGURATION).is_file()
+    if same and start.use_weights and start.beit is None and complete:
+        find_checkpoint(start.model_dir)
+        return start.model_dir
+    palette = start.palette
+    if palette is None and classes == own:
+        palette = loaded.palette[: len(own)]
+    text = config_text(config_for_classes(loaded.config, classes, palette))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder)
+        (source / CONFIG_FILE).write_text(text, encoding="utf-8")
+        settings = load_model_config(source).settings
+        network = build_network(settings, adapter_form=AdapterForm.BUILTIN)
+        initialise(network)
+        if start.use_weights:
+            checkpoint = find_checkpoint(start.model_dir)
+            log_filled(fill_from_model(network, checkpoint), checkpoint)
+        if start.beit is not None:
+            log_filled(fill_from_beit(network, start.beit, settings.backbone.grid), start.beit)
+        save_model_directory(
+            network.state_dict(),
+            source,
+            target,
+            write_configuration=lambda staging: _write_configuration(start.model_dir, staging),
+        )
+    return target
+
+
+def _check_names(classes: Sequence[str]) -> None:
+    if not classes:
+        raise TrainingError("no class is given: expected the names of one class or more")
+    doubled = sorted({name for name in classes if classes.count(name) > 1})
+    if doubled:
+        raise TrainingError(
+            f"the class name {doubled[0]!r} is given {classes.count(doubled[0])} times: results "
+            "are told apart by their names, expected each once"
+        )
+
+
+def _write_configuration(source: Path, staging: Path) -> None:
+    own = source / CONFIGURATION
+    if own.is_file():
+        shutil.copyfile(own, staging / CONFIGURATION)
+    else:
+        text = json.dumps(DESCRIPTION, indent=2)
+        (staging / CONFIGURATION).write_text(text + "\n", encoding="utf-8")

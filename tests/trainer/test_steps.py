@@ -1,0 +1,160 @@
+import math
+
+import pytest
+import torch
+from modelscope.pipelines import pipeline
+from modelscope.utils.constant import Tasks
+
+from modelscope_vitadapter.errors import NotFiniteLossError
+from modelscope_vitadapter.training.criterion.points import SeededPoints
+from modelscope_vitadapter.training.criterion.targets import batch_targets
+from tests.trainer.runs import PICTURES, RECIPE, Recorder, new_trainer, weights
+from tests.training.drawn_pictures import DrawnPictures
+
+
+def trained(work_dir, **options):
+    recorder = Recorder()
+    trainer = new_trainer(work_dir, callbacks=[recorder], **options)
+    trainer.train()
+    return trainer, recorder
+
+
+def test_the_loss_of_a_step_is_the_criterions_and_its_gradient_reaches_every_parameter(tmp_path):
+    trainer, recorder = trained(tmp_path / "run", recipe={"max_iters": 1, "warmup_iters": 0})
+
+    fresh = new_trainer(tmp_path / "other", recipe={"max_iters": 1})
+    batch = next(iter(fresh.get_train_dataloader()))
+    network = fresh.training_network.train()
+    from modelscope_vitadapter.network.sample_noise import set_sample_seeds
+
+    set_sample_seeds(network.network, batch.seeds)
+    predictions = list(network.network.predictions(batch.images))
+    losses = network.criterion(
+        predictions, batch_targets(batch.classes, "cpu"), SeededPoints(batch.seeds, "cpu")
+    )
+    assert recorder.losses[0] == pytest.approx(float(losses["loss"]), rel=1e-6)
+
+    losses["loss"].backward()
+    names = [name for name, _ in network.network.named_parameters()]
+    assert sorted(recorder.gradients) == sorted(names)
+    for name, parameter in network.network.named_parameters():
+        assert recorder.gradients[name].abs().sum() > 0, name
+        assert torch.allclose(recorder.gradients[name], parameter.grad, atol=1e-6), name
+
+
+def test_accumulated_parts_give_the_mean_of_their_gradients(tmp_path):
+    _, parts = trained(tmp_path / "parts", recipe={"max_iters": 1, "accumulation": 4})
+    batch = next(iter(new_trainer(tmp_path / "batch").get_train_dataloader()))
+    means: dict[str, torch.Tensor] = {}
+    losses = []
+    for row in range(4):
+        network = new_trainer(tmp_path / "batch").training_network.train()
+        one = slice(row, row + 1)
+        result = network(batch.images[one], batch.classes[one], batch.seeds[one])
+        result["loss"].backward()
+        losses.append(float(result["loss"]))
+        for name, parameter in network.network.named_parameters():
+            means[name] = means.get(name, 0) + parameter.grad / 4
+    assert parts.losses[0] == pytest.approx(sum(losses) / 4, rel=1e-5)
+    for name, expected in means.items():
+        assert torch.allclose(parts.gradients[name], expected, atol=1e-5), name
+
+
+@pytest.mark.parametrize(
+    ("freeze", "trained_parts"),
+    [
+        ("backbone", {"decode_head"}),
+        ("beit", {"decode_head", "spm", "interactions", "level_embed", "up", "norm1"}),
+    ],
+)
+def test_frozen_parts_stay_to_the_last_bit(tmp_path, freeze, trained_parts):
+    before = weights(new_trainer(tmp_path / "before"))
+    trainer, recorder = trained(tmp_path / "run", freeze=freeze, recipe={"max_iters": 2})
+    after = weights(trainer)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    parts = {name.split(".")[1] if name.startswith("backbone") else "decode_head" for name in moved}
+    assert trained_parts <= parts
+    assert not parts & {"blocks", "patch_embed", "cls_token"}
+    if freeze == "backbone":
+        assert parts == {"decode_head"}
+    assert set(recorder.gradients) == {
+        name
+        for name, parameter in trainer.model.model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+class WithNan(DrawnPictures):
+    """Its pictures are fine; the loader's normalisation is broken by an infinite picture."""
+
+
+def test_a_loss_that_is_not_finite_names_the_pictures_and_keeps_the_last_checkpoint(
+    tmp_path, monkeypatch
+):
+    trainer = new_trainer(tmp_path, run={"checkpoint_interval": 1})
+    forward = trainer.training_network.forward
+    calls = []
+
+    def broken(images, classes, seeds):
+        calls.append(seeds)
+        losses = forward(images, classes, seeds)
+        return losses if len(calls) < 3 else {**losses, "loss": losses["loss"] * math.nan}
+
+    monkeypatch.setattr(trainer.training_network, "forward", broken)
+    kept = {}
+
+    def remember(hooked):
+        kept.update(weights(hooked))
+
+    with pytest.raises(NotFiniteLossError, match=r"the loss became nan.*picture") as error:
+        trainer.train()
+    assert len(set(str(error.value).split())) > 10
+    assert (tmp_path / "iter_2.pth").is_file()
+    assert not (tmp_path / "iter_3.pth").exists()
+    again = new_trainer(tmp_path / "again")
+    again.train(checkpoint_path=str(tmp_path / "iter_2"))
+    assert all(value.isfinite().all() for value in weights(again).values())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_reduced_precision_trains_float32_weights(tmp_path, dtype):
+    trainer, recorder = trained(tmp_path, recipe={"max_iters": 2, "dtype": dtype})
+    assert all(math.isfinite(loss) for loss in recorder.losses)
+    assert {p.dtype for p in trainer.model.model.parameters()} == {torch.float32}
+
+
+def test_the_saved_model_answers_in_the_pipeline_as_the_trained_one_does(tmp_path):
+    data = DrawnPictures(3)
+    trainer, _ = trained(
+        tmp_path, eval_dataset=data, recipe={"max_iters": 3}, run={"evaluation_interval": 2}
+    )
+    figures = trainer.evaluate()
+    assert set(figures) == {"mIoU", "aAcc", "mAcc"}
+    folder = tmp_path / "output"
+    assert sorted(path.name for path in folder.glob("*.p[ty]")) == [
+        "mmcv_config.py",
+        "pytorch_model.pt",
+    ]
+    segmentor = pipeline(Tasks.image_segmentation, model=str(folder), device="cpu")
+    from modelscope_vitadapter.trainer.evaluating import class_maps
+
+    trainer.model.eval()
+    for number in range(3):
+        image = data[number].image
+        (expected,) = class_maps(trainer.model, [image])
+        found = segmentor(image, output="class_map")["class_map"]
+        assert (found == expected).all()
+    assert (tmp_path / "output_best" / "pytorch_model.pt").is_file()
+    assert (tmp_path / "samples" / "iter_2" / "0.png").is_file()
+    assert (tmp_path / "samples" / "iter_3" / "0.png").is_file()  # after the last step too
+
+
+def test_batches_that_cannot_be_divided_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="batch_size is 4: expected a multiple of 3"):
+        new_trainer(tmp_path, recipe={"accumulation": 3})
+
+
+def test_epochs_count_whole_passes(tmp_path):
+    trainer = new_trainer(tmp_path, recipe={"max_epochs": 3})
+    assert trainer.iters_per_epoch == PICTURES // RECIPE["batch_size"]
+    assert trainer.max_iters == 3 * trainer.iters_per_epoch
