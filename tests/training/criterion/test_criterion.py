@@ -6,7 +6,9 @@ from torch.nn import functional as F
 
 from modelscope_vitadapter.config.criterion_settings import PartWeights, PointSettings
 from modelscope_vitadapter.errors import TrainingError
+from modelscope_vitadapter.training.criterion import criterion as criterion_module
 from modelscope_vitadapter.training.criterion.criterion import Mask2FormerCriterion
+from modelscope_vitadapter.training.criterion.matching import match
 from modelscope_vitadapter.training.criterion.points import SeededPoints
 from modelscope_vitadapter.training.criterion.targets import Targets, targets_of
 from tests.training.criterion.batches import (
@@ -201,26 +203,43 @@ def test_more_targets_than_queries_match_as_many_as_there_are_queries():
     assert counted[0][1].tolist() == [2.0] * LAYERS
 
 
-def test_autocast_changes_nothing():
+@pytest.fixture
+def costs(monkeypatch):
+    """Matching costs of every call, one after the other."""
+    seen = []
+
+    def remember(costs):
+        seen.append(torch.cat([one.flatten() for layer in costs for one in layer]))
+        return match(costs)
+
+    monkeypatch.setattr(criterion_module, "match", remember)
+    return seen
+
+
+def values(losses):
+    return {name: value.item() for name, value in losses.items()}
+
+
+def test_autocast_changes_nothing(costs):
     predictions = Head()(features_of(2))
     targets, points = [targets_of(one) for one in MAPS], SeededPoints(SEEDS, "cpu")
     criterion = Mask2FormerCriterion(settings_with())
     plain = criterion(predictions, targets, points)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         other = criterion(predictions, targets, points)
-    assert {name: value.item() for name, value in plain.items()} == {
-        name: value.item() for name, value in other.items()
-    }
+    assert values(plain) == values(other)
+    assert torch.equal(costs[0], costs[1])
 
 
-def test_half_precision_logits_are_computed_in_float32():
+def test_half_precision_logits_are_computed_in_float32(costs):
     predictions = [(cls.bfloat16(), mask.bfloat16()) for cls, mask in Head()(features_of(2))]
     targets, points = [targets_of(one) for one in MAPS], SeededPoints(SEEDS, "cpu")
     criterion = Mask2FormerCriterion(settings_with())
     found = criterion(predictions, targets, points)
-    exact = [(cls.float(), mask.float()) for cls, mask in predictions]
-    assert found["loss"].dtype == torch.float32
-    assert found["loss"].item() == criterion(exact, targets, points)["loss"].item()
+    exact = criterion([(cls.float(), mask.float()) for cls, mask in predictions], targets, points)
+    assert found["loss"].dtype == costs[0].dtype == torch.float32
+    assert values(found) == values(exact)
+    assert torch.equal(costs[0], costs[1])
 
 
 def test_logits_that_are_not_finite_give_a_loss_that_is_not():
