@@ -18,6 +18,10 @@ MODELSCOPE_LAYER = (
     "segmentation_model.py",
     "segmentation_preprocessor.py",
     "segmentation_pipeline.py",
+    "segmentation_metric.py",
+    "evaluation/models.py",  # builds a pipeline, in a function
+    "trainer/",
+    "command/",
     "_hooks/",
     "_boot.py",
 )
@@ -25,6 +29,9 @@ FORBIDDEN = ("mmdet", "mmseg", "timm", "torchvision", "mmcv.ops", "mmcv.runner",
 
 STAGE_NAMES = f"{PACKAGE}.network.stages"
 """What is not part of the network in `network/`: names for whoever measures a pass."""
+
+LEAVES = ("evaluation", "command")
+EVALUATION_USERS = ("evaluation/", "segmentation_metric.py", "command/", "training/", "trainer/")
 
 MAX_LINES = 320
 MAX_FUNCTION_LINES = 60
@@ -138,6 +145,31 @@ def test_inference_knows_no_network(name):
     assert own_parts(own) <= BASIS | {"config", "inference"}
 
 
+@inside("labelled/")
+def test_labelled_data_sets_know_no_network_and_no_modelscope(name):
+    assert third_parties(imports_of(name)) <= {"numpy", "PIL"}
+    assert own_parts(imports_of(name)) <= BASIS | {"config", "images", "labelled"}
+
+
+@inside("evaluation/")
+def test_evaluation_imports_what_it_measures_only_in_functions(name):
+    assert third_parties(module_level_imports_of(name)) <= {"numpy", "torch"}
+    optional = {"matplotlib", "tqdm"} | ({"modelscope"} if name.endswith("/models.py") else set())
+    assert third_parties(imports_of(name)) <= {"numpy", "torch"} | optional
+    assert own_parts(imports_of(name)) <= BASIS | {"images", "inference", "labelled", "evaluation"}
+
+
+@inside("command/")
+def test_the_command_line_imports_nothing_heavy_before_it_runs(name):
+    assert third_parties(module_level_imports_of(name)) == set()
+
+
+def test_evaluation_and_command_line_are_leaves():
+    users = {part: {n for n in NAMES if part in own_parts(imports_of(n))} for part in LEAVES}
+    assert all(name.startswith(EVALUATION_USERS) for name in users["evaluation"])
+    assert all(name.startswith(("command/", "__main__.py")) for name in users["command"])
+
+
 def test_the_network_is_put_together_in_one_file():
     assert own_parts(imports_of("build.py")) <= {"config", "network"}
     assert third_parties(imports_of("build.py")) == {"torch"}
@@ -149,10 +181,8 @@ def test_the_network_is_put_together_in_one_file():
             for one in imports_of(name)
         )
     }
-    assert {name for name in users if not name.startswith("network/")} <= {
-        "build.py",
-        "segmentation_model.py",
-    }
+    others = {name for name in users if not name.startswith(("network/", "training/", "trainer/"))}
+    assert others <= {"build.py", "segmentation_model.py"}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(MODELSCOPE_LAYER)])
@@ -181,7 +211,7 @@ def test_no_module_is_invisible_to_the_plugin_importer_by_accident(name):
     parts = name.removesuffix(".py").split("/")
     assert not any(part.startswith("test") for part in parts)
     hidden = [part for part in parts if part.startswith("_") and part != "__init__"]
-    assert set(hidden) <= {"_boot", "_hooks"}
+    assert set(hidden) <= {"_boot", "_hooks", "__main__"}
 
 
 @pytest.mark.parametrize("name", NAMES)

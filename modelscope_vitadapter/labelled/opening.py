@@ -14,6 +14,7 @@ from modelscope_vitadapter.labelled.data_sets import FilePairs, ListedPairs, tab
 from modelscope_vitadapter.labelled.folders import folders_of_split
 from modelscope_vitadapter.labelled.label_ids import COCO_STUFF_182, LabelIds, parse_label_ids
 from modelscope_vitadapter.labelled.pairs import TRAIN_IDS, Pair, pair_up
+from modelscope_vitadapter.labelled.row_files import SUFFIXES, read_rows
 from modelscope_vitadapter.labelled.samples import LabelledPictures
 from modelscope_vitadapter.logs import get_logger
 
@@ -24,8 +25,8 @@ COCO_FOLDERS = ("annotations", "stuffthingmaps")
 COCO_NAME = re.compile(r"\d{12}")
 
 _EXPECTED = (
-    "expected a folder, two folders (images, labels), a list of (image, label) pairs, or a data "
-    "set with a column of each (MsDataset, Hugging Face, list of dicts)"
+    "expected a folder, two folders (images, labels), a table in a file, a list of (image, label) "
+    "pairs, or a data set with a column of each (MsDataset, Hugging Face, list of dicts)"
 )
 
 logger = get_logger()
@@ -45,8 +46,9 @@ def open_labelled(
 
     Args:
         source: A folder (see `folders.folders_of_split`), a pair of folders `(images, labels)`, a
-            list of `(image, label)` pairs in any form, a table (`MsDataset`, a Hugging Face data
-            set, a list of dicts), a dict of such tables by split, or an open data set.
+            file with a table of paths (see `row_files.read_rows`), a list of `(image, label)` pairs
+            in any form, a table (`MsDataset`, a Hugging Face data set, a list of dicts), a dict of
+            such tables by split, or an open data set, which stays as it is.
         split: Which part of it; a name of a folder or of a table.
         label_ids: What ids in label maps stand for: a `LabelIds`, `as-is` (class ids; 255 is not
             counted), `reduce-zero` (1 is the first class, 0 is not counted), `coco-stuff-182`
@@ -68,7 +70,10 @@ def open_labelled(
         opened: LabelledPictures = source
         return opened
     if isinstance(source, str | os.PathLike):
-        return _open_root(Path(source), split, ids, names, skip_missing)
+        path = Path(source)
+        if not (path.suffix.lower() in SUFFIXES and path.is_file()):
+            return _open_root(path, split, ids, names, skip_missing)
+        source = read_rows(path)
     if _is_two_folders(source):
         images, labels = Path(source[0]), Path(source[1])
         return _open_folders(images, labels, split, ids, names, skip_missing)
@@ -76,12 +81,7 @@ def open_labelled(
         source = _table_of_split(source, split)
     if isinstance(source, Sequence) and source and not isinstance(source[0], Mapping):
         return _listed(source, ids or LabelIds(), names)
-    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
-        hint = "; a data set that can only be iterated over has no length: load it as a whole"
-        raise DataSetError(
-            f"{describe(source)} is no labelled data set: {_EXPECTED}"
-            f"{hint if hasattr(source, '__iter__') else ''}"
-        )
+    _check_indexed(source)
     return table_of_rows(
         source,
         image_column=image_column,
@@ -89,6 +89,16 @@ def open_labelled(
         label_ids=ids or LabelIds(),
         classes=names,
         name=f"the {type(source).__name__}{f' of split {split!r}' if split else ''}",
+    )
+
+
+def _check_indexed(source: Any) -> None:
+    if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
+        return
+    hint = "; a data set that can only be iterated over has no length: load it as a whole"
+    raise DataSetError(
+        f"{describe(source)} is no labelled data set: {_EXPECTED}"
+        f"{hint if hasattr(source, '__iter__') else ''}"
     )
 
 

@@ -281,6 +281,34 @@ class TestMsDataset:
         assert classes_by_picture(pictures) == [0, 1, 2]
 
 
+class TestRowFiles:
+    def test_paths_are_relative_to_the_file(self, tmp_path, monkeypatch):
+        root = folder_of(tmp_path / "数据", split="")
+        lines = [f"images/{number}.jpg,labels/{number}.png" for number in range(3)]
+        (root / "val.csv").write_text("\n".join(["image,label", *lines]), encoding="utf-8")
+        rows = [f'{{"img": "images/{n}.jpg", "mask": "labels/{n}.png"}}' for n in range(3)]
+        (root / "val.jsonl").write_text("\n".join(rows), encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+        for name in ("val.csv", "val.jsonl"):
+            assert classes_by_picture(open_labelled(f"数据/{name}")) == [0, 1, 2]
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("a.csv", "image,label\na.jpg,a.png,b.png"),
+            ("a.csv", b"\xff\xfe\x00"),
+            ("a.jsonl", "no json"),
+            ("a.jsonl", "[1]"),
+            ("a.csv", ""),
+        ],
+    )
+    def test_what_is_no_table_is_refused(self, tmp_path, name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(DataSetError):
+            open_labelled(path)
+
+
 class TestLists:
     def test_pairs_of_any_form(self, files):
         mixed = [(files[0][0], files[1][0]), (np.zeros((*SIZE, 3), np.uint8), files[1][1])]

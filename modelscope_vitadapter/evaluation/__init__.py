@@ -1,0 +1,1 @@
+"""How well a model segments: confusion matrix, figures, and how they are taken and shown."""

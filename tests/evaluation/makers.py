@@ -1,0 +1,45 @@
+"""Labelled scenes for the embedded small model, and data sets without files."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TINY_MODEL = EXAMPLES / "tiny_model"
+SCENES = runpy.run_path(str(EXAMPLES / "drawn_scenes.py"))
+CLASSES = SCENES["CLASSES"]
+SEED = 11
+"""First number of the seeds; other tests and the fitting use others."""
+
+
+def drawn_scenes(root: Path, count: int, split: str = "val", size=(64, 80)) -> Path:
+    """Write `count` scenes as a data set with class names; the same ones every time."""
+    for folder in ("images", "labels"):
+        (root / folder / split).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        rng = np.random.default_rng((SEED, number))
+        image, labels = SCENES["draw_scene"](rng, *size)
+        name = f"{number:03d}.png"
+        Image.fromarray(image[..., ::-1]).save(root / "images" / split / name)
+        Image.fromarray(labels).save(root / "labels" / split / name)
+    (root / "classes.txt").write_text("\n".join(CLASSES), encoding="utf-8")
+    return root
+
+
+def plain_pairs(count, num_classes=3, size=(5, 4)):
+    """Pairs of arrays; the picture holds its label map's values in each channel."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, num_classes, (count, *size)).astype(np.uint8)
+    return [(np.repeat(one[:, :, None], 3, axis=2), one) for one in labels]
+
+
+def first_channel(images):
+    """A model that is always right on `plain_pairs`."""
+    return (image[:, :, 0] for image in images)
+
+
+def shifted(images):
+    """One that is right where the class is below 2."""
+    return (np.minimum(image[:, :, 0], 1) for image in images)

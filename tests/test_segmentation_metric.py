@@ -1,0 +1,117 @@
+import pickle
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from modelscope.metrics import build_metric
+from modelscope.metrics.base import Metric
+from modelscope.trainers.utils.inference import merge_metrics
+
+from modelscope_vitadapter._hooks.entries import METRIC_TYPE
+from modelscope_vitadapter.errors import DataSetError
+from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix
+from modelscope_vitadapter.evaluation.figures import figures
+from modelscope_vitadapter.segmentation_metric import VitAdapterSegmentationMetric
+
+RNG = np.random.default_rng(0)
+TRUTH = RNG.integers(-1, 3, (4, 5, 6)).astype(np.int16)
+PREDICTION = RNG.integers(0, 3, (4, 5, 6)).astype(np.uint8)
+
+
+def expected():
+    matrix = ConfusionMatrix(3)
+    matrix.update(PREDICTION, TRUTH)
+    found = figures(matrix.counts)
+    return {"aAcc": found.aAcc, "mIoU": found.mIoU, "mAcc": found.mAcc}
+
+
+def metric(**options):
+    return build_metric({"type": METRIC_TYPE, "num_classes": 3, **options})
+
+
+def test_modelscope_builds_it_without_an_import_of_ours():
+    code = (
+        "from modelscope.metrics import build_metric\n"
+        f"built = build_metric({METRIC_TYPE!r})\n"
+        "assert type(built).__module__ == 'modelscope_vitadapter.segmentation_metric'\n"
+        "import sys\n"
+        "assert 'modelscope_vitadapter.segmentation_pipeline' not in sys.modules\n"
+    )
+    code = f"import modelscope_vitadapter\n{code}"  # for where no start-up hook is installed
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_it_is_a_metric_of_modelscope():
+    assert isinstance(metric(), Metric)
+    assert isinstance(metric(), VitAdapterSegmentationMetric)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "inputs"),
+    [
+        ({"class_map": PREDICTION}, {"classes": TRUTH}),
+        ({"class_maps": list(PREDICTION)}, {"labels": list(TRUTH)}),
+        ({"class_map": torch.from_numpy(PREDICTION)}, {"classes": torch.from_numpy(TRUTH)}),
+        ([{"class_map": one} for one in PREDICTION], [{"classes": one} for one in TRUTH]),
+        ({"class_map": PREDICTION}, SimpleNamespace(classes=TRUTH)),
+        ({"class_map": PREDICTION}, {"classes": np.where(TRUTH < 0, 255, TRUTH)}),
+    ],
+)
+def test_batches_of_every_form(outputs, inputs):
+    one = metric()
+    one.add(outputs, inputs)
+    assert one.evaluate() == expected()
+
+
+def test_batches_and_processes_add_up():
+    first, second = metric(), metric()
+    for number in range(4):
+        target = first if number % 2 else second
+        target.add({"class_map": PREDICTION[number]}, {"classes": TRUTH[number]})
+    first.trainer = threading_lock()
+    sent = [pickle.loads(pickle.dumps([one])) for one in (first, second)]
+    (merged,) = merge_metrics(sent)
+    assert merged.evaluate() == expected()
+
+
+def threading_lock():
+    """Something that can't be pickled, as a trainer."""
+    import threading
+
+    return threading.Lock()
+
+
+def test_the_number_of_classes_is_the_models():
+    one = build_metric(METRIC_TYPE)
+    model = SimpleNamespace(num_classes=3)
+    one.trainer = SimpleNamespace(model=SimpleNamespace(module=model))
+    one.add({"class_map": PREDICTION}, {"classes": TRUTH})
+    assert one.evaluate() == expected()
+
+
+def test_a_process_without_pictures_takes_the_others_counts():
+    one, other = build_metric(METRIC_TYPE), metric()
+    other.add({"class_map": PREDICTION}, {"classes": TRUTH})
+    one.merge(other)
+    other.merge(build_metric(METRIC_TYPE))
+    assert one.evaluate() == other.evaluate() == expected()
+
+
+def test_255_is_a_class_where_there_are_so_many():
+    one = metric(num_classes=300)
+    one.add({"class_map": np.array([[255]])}, {"classes": np.array([[255]])})
+    assert one.evaluate()["aAcc"] == 1.0
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(DataSetError, match="num_classes"):
+        build_metric(METRIC_TYPE).add({"class_map": PREDICTION}, {"classes": TRUTH})
+    with pytest.raises(DataSetError, match="class_map"):
+        metric().add({"masks": PREDICTION}, {"classes": TRUTH})
+    with pytest.raises(DataSetError, match="classes"):
+        metric().add({"class_map": PREDICTION}, {"img": TRUTH})
+    with pytest.raises(DataSetError, match="3 class maps for a batch of 4"):
+        metric().add({"class_map": PREDICTION[:3]}, {"classes": TRUTH})
