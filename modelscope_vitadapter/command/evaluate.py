@@ -1,0 +1,98 @@
+"""Measures a model on labelled pictures: aAcc, mIoU, mAcc, and IoU and accuracy by class.
+
+Examples:
+  vitadapter evaluate my_model my_data --split val --output results
+  vitadapter evaluate damo/cv_vitadapter_semantic-segmentation_cocostuff164k coco --split val2017
+  torchrun --nproc_per_node=4 -m modelscope_vitadapter evaluate my_model my_data
+
+With --output the result is also written to FOLDER/evaluation.json and FOLDER/evaluation.png, and
+an evaluation that was stopped goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from modelscope_vitadapter.command.data_arguments import (
+    DATA_HELP,
+    add_data_arguments,
+    data_options,
+    data_source,
+)
+
+HELP = "measure a model on a labelled data set"
+
+STATE, JSON, PLOT = "evaluation.state", "evaluation.json", "evaluation.png"
+"""Files in the folder of `--output`."""
+
+WARNING = "30"
+"""Level of ModelScope's log, whose notes would stand between progress bar and table."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this subcommand."""
+    parser.add_argument("model", metavar="MODEL", help="the model: its directory, or its id")
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--split", help="part of the data set, as its folder or table is called")
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="write the result there, and go on from what is there"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    parser.add_argument(
+        "--check", action="store_true", help="look for problems in all of the data set first"
+    )
+    parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
+    add_data_arguments(parser)
+    group = parser.add_argument_group("model")
+    group.add_argument("--device", help="cpu, gpu, cuda:N or another device of PyTorch")
+    group.add_argument("--dtype", help="float32 (default), bfloat16 or float16")
+    group.add_argument("--adapter-form", help="builtin (default) or authors, see the README")
+    group.add_argument("--window-batch-size", type=int, metavar="N", help="default: automatic")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, show and write the result; of several processes the first shows and writes."""
+    os.environ.setdefault("MODELSCOPE_LOG_LEVEL", WARNING)
+    from modelscope_vitadapter.evaluation.evaluate import evaluate
+    from modelscope_vitadapter.evaluation.plot import write_plot
+    from modelscope_vitadapter.evaluation.table import format_table
+
+    output = None if arguments.output is None else Path(arguments.output)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    try:
+        result = evaluate(
+            arguments.model,
+            data_source(arguments.data, labels=arguments.labels, split=arguments.split),
+            split=arguments.split,
+            limit=arguments.limit,
+            check=arguments.check,
+            state=None if output is None else output / STATE,
+            progress=not arguments.no_progress,
+            device=arguments.device,
+            **data_options(arguments),
+            **_model_options(arguments),
+        )
+    except KeyboardInterrupt:
+        if output is not None:
+            sys.stderr.write(f"what was counted is kept in {output}: the same command goes on\n")
+        raise
+    if os.environ.get("RANK", "0") == "0":
+        if output is not None:
+            result.write_json(output / JSON)
+            write_plot(result, output / PLOT)
+        sys.stdout.write(format_table(result) + "\n")
+    return 0
+
+
+def _model_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    given = {
+        "torch_dtype": arguments.dtype,
+        "adapter_form": arguments.adapter_form,
+        "window_batch_size": arguments.window_batch_size,
+    }
+    return {name: value for name, value in given.items() if value is not None}
