@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 import torch
@@ -54,10 +56,22 @@ class ThreadCounts(DrawnPictures):
         return Sample(name, sample.image, sample.label, sample.label_name)
 
 
+class ProcessIds(DrawnPictures):
+    """Pictures whose names tell which process read them."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return Sample(str(os.getpid()), sample.image, sample.label, sample.label_name)
+
+
 class Failing(DrawnPictures):
-    """A data set of someone else's, which raises an error of its own."""
+    """A data set that fails to give its picture 3."""
+
+    def __init__(self, count, error):
+        super().__init__(count)
+        self.error = error
 
     def __getitem__(self, index):
         if index == 3:
-            raise KeyError("no column 'image'")
+            raise self.error
         return super().__getitem__(index)

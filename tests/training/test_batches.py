@@ -16,7 +16,7 @@ from modelscope_vitadapter.training.augmentation.settings import AugmentationSet
 from modelscope_vitadapter.training.augmentation.views import network_input, random_view
 from modelscope_vitadapter.training.batches import build_loader
 from modelscope_vitadapter.training.seeds import epoch_order, sample_seed
-from tests.training.drawn_pictures import CLASSES, DrawnPictures, Failing, ThreadCounts
+from tests.training.drawn_pictures import CLASSES, DrawnPictures, Failing, ProcessIds, ThreadCounts
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = AugmentationSettings(crop_size=(32, 48), scale=(192, 48))
@@ -229,7 +229,13 @@ def test_an_unreadable_picture_is_named(tmp_path, workers, content):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_a_data_set_raises_tells_which_sample(workers):
     with pytest.raises(DataSetError, match=r"sample 3 .* KeyError: .*no column"):
-        list(loader_of(Failing(4), workers=workers))
+        list(loader_of(Failing(4, KeyError("no column 'image'")), workers=workers))
+
+
+def test_errors_that_name_the_sample_and_lacking_memory_stay_as_they_are():
+    for error in (DataSetError("row 3 has no image"), MemoryError("not enough")):
+        with pytest.raises(type(error), match=f"^{error}$"):
+            list(loader_of(Failing(4, error)))
 
 
 @pytest.mark.parametrize("count", [0, 3])
@@ -290,6 +296,16 @@ def test_workers_compute_in_one_thread():
     assert {name for batch in batches for name in batch.names} <= {"1 1", "1 0"}
 
 
+def test_workers_live_on_between_epochs():
+    loader = loader_of(ProcessIds(8), workers=2)
+    first, second = (
+        {name for batch in epochs(loader, epoch) for name in batch.names} for epoch in range(2)
+    )
+    assert first == second
+    assert len(first) == 2
+    assert str(os.getpid()) not in first
+
+
 @pytest.mark.skipif("fork" not in START_METHODS, reason="workers cannot be forked here")
 def test_workers_forked_from_a_process_with_threads_do_not_hang():
     answer = subprocess.run(
@@ -311,3 +327,13 @@ def test_a_batch_on_another_device():
     assert moved.images.shape == batch.images.shape
     assert (moved.seeds, moved.names) == (batch.seeds, batch.names)
     assert batch.images.device.type == "cpu"
+
+
+def test_a_batch_is_pinned_whole(monkeypatch):
+    """With copies in place of pinned memory, which needs a GPU."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    (batch,) = loader_of(DrawnPictures(2))
+    pinned = batch.pin_memory()
+    assert same(pinned, batch)
+    assert pinned.images.data_ptr() != batch.images.data_ptr()
+    assert pinned.classes.data_ptr() != batch.classes.data_ptr()
