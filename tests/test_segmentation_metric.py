@@ -84,6 +84,19 @@ def threading_lock():
     return threading.Lock()
 
 
+def test_modelscopes_evaluation_loop_uses_it():
+    from modelscope.trainers.utils.inference import single_gpu_test
+    from torch.utils.data import DataLoader
+
+    rows = [
+        {"img": torch.from_numpy(PREDICTION[number]), "classes": torch.from_numpy(TRUTH[number])}
+        for number in range(4)
+    ]
+    trainer = SimpleNamespace(evaluation_step=lambda batch: {"class_map": batch["img"]})
+    loader = DataLoader(rows, batch_size=3)
+    assert single_gpu_test(trainer, loader, "cpu", [metric()]) == expected()
+
+
 def test_the_number_of_classes_is_the_models():
     one = build_metric(METRIC_TYPE)
     model = SimpleNamespace(num_classes=3)

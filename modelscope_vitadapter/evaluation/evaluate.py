@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,9 @@ def evaluate(
     of_data = {name: options.pop(name) for name in DATA_OPTIONS if name in options}
     pictures = open_labelled(data, **of_data)
     count = _count(pictures, limit)
-    with (
-        joined_processes(device) as processes,
-        opened_model(model, device=device, **options) as opened,
-    ):
+    with joined_processes(device) as processes, ExitStack() as stack:
+        with processes.first_before_others():  # the model may have to be downloaded
+            opened = stack.enter_context(opened_model(model, device=device, **options))
         _check_classes(classes_of(pictures), opened.classes)
         if check and processes.is_first:
             check_labelled(pictures, len(opened.classes))

@@ -113,7 +113,7 @@ def _pipeline_of(model: Any, device: str | None, options: dict[str, Any]) -> Any
         return model
     if isinstance(model, str | os.PathLike):
         model = _directory_or_id(os.fspath(model))
-        if device is None:
+        if device in (None, "gpu", "cuda"):
             device = "cpu" if on_cpu(None) else f"cuda:{local_rank()}"
     elif isinstance(model, torch.nn.Module):
         device = device or str(next(model.parameters()).device)

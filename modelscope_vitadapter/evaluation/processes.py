@@ -6,11 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import distributed
+
+PATIENCE = timedelta(days=7)
+"""How long a process waits for the others. Shares of thousands of pictures differ by more than
+PyTorch's half an hour; processes whose fellow died are ended by `torchrun`."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,17 @@ class Processes:
         distributed.all_reduce(tensor)
         summed: NDArray[np.int64] = tensor.cpu().numpy()
         return summed
+
+    @contextmanager
+    def first_before_others(self) -> Iterator[None]:
+        """Have the first process do something, such as a download, before the others do it."""
+        if self.count > 1 and not self.is_first:
+            distributed.barrier()
+        try:
+            yield
+        finally:
+            if self.count > 1 and self.is_first:
+                distributed.barrier()
 
     def from_first(self, array: NDArray[np.int64]) -> NDArray[np.int64]:
         """What the first process has; of the same shape in all."""
@@ -79,10 +95,10 @@ def joined_processes(device: str | None = None) -> Iterator[Processes]:
         yield current_processes()
         return
     if on_cpu(device):
-        distributed.init_process_group("gloo")
+        distributed.init_process_group("gloo", timeout=PATIENCE)
     else:
         torch.cuda.set_device(local_rank())
-        distributed.init_process_group("nccl")
+        distributed.init_process_group("nccl", timeout=PATIENCE)
     try:
         yield current_processes()
     finally:

@@ -14,7 +14,7 @@ from modelscope_vitadapter.evaluation.evaluate import evaluate
 from modelscope_vitadapter.evaluation.figures import figures
 from tests.evaluation.makers import CLASSES, EXAMPLES, TINY_MODEL, drawn_scenes
 
-PICTURES = 60
+PICTURES = 25
 """Of the evaluation that is interrupted: it takes seconds."""
 
 COMMAND = [sys.executable, "-m", "modelscope_vitadapter", "evaluate"]
