@@ -24,6 +24,16 @@ BATCH_BYTES = 16 * 2**20
 
 READERS_AT_MOST = 4
 
+LARGEST_GROWTH = 4
+"""Times a file's size that may be read from it, or become weights.
+
+Tensors can share data, or repeat an element by a stride of 0: a file of a kilobyte could ask for
+all the memory that there is.
+"""
+
+ALWAYS_READ = 2**28
+"""Bytes of weights that are read whatever the file's size."""
+
 
 @dataclass(frozen=True)
 class LoadReport:
@@ -90,6 +100,7 @@ def load_into(
     with contextlib.closing(open_checkpoint(path)) as source:
         plan = _plan(source, network, path)
         _check(slots, plan, source.tensors, path)
+        _check_growth(slots, plan, source, path)
         not_finite = _fill(slots, plan, source, torch.device(device))
         report = LoadReport(
             path=path,
@@ -172,6 +183,19 @@ def _check(
             f"are missing and {len(problems) - missing} have another shape or kind: "
             f"{'; '.join(problems)}. The checkpoint and the configuration (mmcv_config.py) "
             "do not belong together, or the checkpoint is incomplete: use the pair of one model."
+        )
+
+
+def _check_growth(slots: list[_Slot], plan: KeyPlan, source: FileSource, path: Path) -> None:
+    """Refuse weights that are much larger than the file that they come from."""
+    names = [name for name in (_file_name(slot, plan) for slot in slots) if name is not None]
+    size = sum(max(source.tensors[name].size, source.tensors[name].spread) for name in names)
+    if size > max(ALWAYS_READ, LARGEST_GROWTH * source.file.size):
+        raise CheckpointError(
+            f"The checkpoint '{path}' has {source.file.size} bytes, and {size} bytes would be read "
+            f"for its tensors, expected at most {LARGEST_GROWTH} times the file: they repeat the "
+            "same data. Save contiguous tensors, each with data of its own, or download the file "
+            "again."
         )
 
 

@@ -11,6 +11,7 @@ from modelscope_vitadapter.checkpoint.pickled import (
     NotAsPickledError,
     Storage,
     called,
+    is_key,
     is_known,
     storage_of,
 )
@@ -157,7 +158,9 @@ class StackMachine:
 
     def named(self, module: str, name: str) -> None:
         """Push a name, and note it where no checkpoint of weights needs it."""
-        full = f"{module}.{name}".replace("__builtin__.", "builtins.", 1)[:_NAME_LENGTH]
+        # Cut before they are joined: one text of megabytes can be named a hundred thousand times.
+        full = f"{module[:_NAME_LENGTH]}.{name[:_NAME_LENGTH]}"
+        full = full.replace("__builtin__.", "builtins.", 1)[:_NAME_LENGTH]
         if not is_known(full) and len(self.foreign) < _NAMES_LISTED and full not in self.foreign:
             self.foreign.append(full)
         self.push(Name(full))
@@ -175,6 +178,7 @@ class StackMachine:
         if not isinstance(function, Name):
             raise TypeError("a call of something that has no name")
         if isinstance(arguments, tuple):
+            self.spend(len(arguments))
             self.spend(sum(len(each) for each in arguments if isinstance(each, list | tuple)))
             self.push(called(function, arguments))
         else:
@@ -264,6 +268,6 @@ def _fill(holder: dict[Any, Any], items: list[Any]) -> None:
     for index in range(0, len(items), 2):
         key = items[index]
         # The hash of a nested tuple can take for ever, those of long numbers can all be the same.
-        if not isinstance(key, str) and not (type(key) is int and abs(key) < 2**32):
+        if not is_key(key) and not (type(key) is int and abs(key) < 2**32):
             key = Inert(f"{type(key).__name__} as a key")
         holder[key] = items[index + 1]

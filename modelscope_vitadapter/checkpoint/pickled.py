@@ -16,6 +16,9 @@ import torch
 MAX_DIMENSIONS = 64
 """Dimensions of a tensor, as in torch."""
 
+LONGEST_KEY = 10_000
+"""Characters of a name; two equal ones of megabytes take long to compare, at each look-up."""
+
 _LARGEST = 2**62
 
 _KNOWN = re.compile(
@@ -127,6 +130,11 @@ def is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < _LARGEST
 
 
+def is_key(value: object) -> TypeGuard[str]:
+    """Whether a value is text that can name a tensor or a storage."""
+    return isinstance(value, str) and len(value) <= LONGEST_KEY
+
+
 def storage_of(reference: object) -> Storage:
     """Read a persistent reference: `('storage', type, key, location, count[, view])`.
 
@@ -138,7 +146,7 @@ def storage_of(reference: object) -> Storage:
         and len(reference) in (5, 6)
         and reference[0] == "storage"
         and isinstance(reference[1], Name)
-        and isinstance(reference[2], str)
+        and is_key(reference[2])
         and is_count(reference[4])
     ):
         kind = reference[1].text.rpartition(".")[2].removesuffix("Storage")
@@ -253,7 +261,7 @@ def _dictionary(entries: object = ()) -> dict[object, object]:
     if not isinstance(entries, list | tuple):
         return {}
     pairs = [pair for pair in entries if isinstance(pair, list | tuple) and len(pair) == 2]
-    return {pair[0]: pair[1] for pair in pairs if isinstance(pair[0], str)}
+    return {pair[0]: pair[1] for pair in pairs if is_key(pair[0])}
 
 
 _REBUILDS: dict[str, Callable[..., object]] = {

@@ -47,6 +47,13 @@ class StoredTensor:
         """Bytes of the tensor, contiguous and in its type in the file."""
         return 0 if self.dtype is None else math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def spread(self) -> int:
+        """Bytes from its first to its last element in the file; fewer than `size` with stride 0."""
+        if self.dtype is None or self.stride is None:
+            return self.size
+        return extent(self.shape, self.stride) * self.dtype.itemsize
+
 
 @dataclass(frozen=True)
 class Record:

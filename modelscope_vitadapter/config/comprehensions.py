@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import TYPE_CHECKING, Any
 
 from modelscope_vitadapter.config.functions import Items, collect, iterate
@@ -18,7 +18,7 @@ Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 class Scope:
     """The names of one comprehension, inside those of another or of the module."""
 
-    def __init__(self, outer: Scope | None, names: set[str]) -> None:
+    def __init__(self, outer: Scope | None, names: Set[str]) -> None:
         self.outer = outer
         self.names = names
         self.values: dict[str, Any] = {}
@@ -54,12 +54,7 @@ def loop(
         scope: What surrounds it; its first iterable is evaluated there, as in Python.
         element: Evaluates one element in the comprehension's scope.
     """
-    names = {
-        part.id
-        for generator in node.generators
-        for part in ast.walk(generator.target)
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
-    }
+    names = evaluator.node_names.bound_by(node)
     first = iterate(evaluator.iterable(node.generators[0].iter, scope), evaluator.budget)
     return _rounds(evaluator, node.generators, first, Scope(scope, names), element)
 

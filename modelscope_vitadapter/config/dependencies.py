@@ -34,6 +34,7 @@ class Dependencies:
         self._changed: set[str] = set()
         for index, each in enumerate(statements):
             self._add(each, f"<statement {index}>")
+        self._followed: set[int] = set()
         self.wanted: set[str] = set()
         self._follow(names, self.wanted)
         self.evaluated = set(self.wanted)
@@ -49,9 +50,7 @@ class Dependencies:
                 self._affecting.setdefault(name, []).append(statement)
             # A call in an assignment can't reach what is assigned to only afterwards.
             self._link(statement.binds | statement.mutates, reads, f"{place} targets")
-            called = self.bound.intersection(
-                name for call in statement.calls for name in call.names
-            )
+            called = statement.called & self.bound
             self._link(called, called, f"{place} calls")
         else:
             self._link(statement.binds | receivers, reads, place)
@@ -79,7 +78,10 @@ class Dependencies:
             found.add(name)
             new.append(name)
             for statement in self._affecting.get(name, ()):
-                pending += statement.reads & self.bound
+                # Once for all names that it binds: what it reads was found with the first of them.
+                if id(statement) not in self._followed:
+                    self._followed.add(id(statement))
+                    pending += statement.reads & self.bound
         return new
 
     def _add_aliases(self) -> None:

@@ -17,10 +17,12 @@ from modelscope_vitadapter.config.formatting import format_value
 from modelscope_vitadapter.config.functions import PYTHON_NAMES, collect
 from modelscope_vitadapter.config.limits import (
     MAX_EXPRESSION_DEPTH,
+    SCANNED_PER_UNIT,
     UNREADABLE_WORK,
     Budget,
     RefusedValueError,
 )
+from modelscope_vitadapter.config.node_names import NodeNames
 from modelscope_vitadapter.config.operators import binary, checked_number, compare, unary
 from modelscope_vitadapter.config.refusals import WHAT, described
 from modelscope_vitadapter.config.scanning import BASE_KEY
@@ -39,6 +41,7 @@ class Evaluator:
     Attributes:
         source: The file.
         budget: Pays for all that is evaluated.
+        node_names: Names in the file's syntax tree.
         names: Values of the module's names, kept up to date by whoever runs the statements.
         base: Values of the `_base_` files' names, None where there are none.
 
@@ -49,6 +52,7 @@ class Evaluator:
     def __init__(self, source: Source, budget: Budget, base: dict[str, Any] | None) -> None:
         self.source = source
         self.budget = budget
+        self.node_names = NodeNames(budget)
         self.names: dict[str, Any] = {}
         self.base = base
         self._depth = 0
@@ -118,8 +122,7 @@ class Evaluator:
             return self.evaluate(node, scope)
         except ConfigError as error:
             self.budget.spend(UNREADABLE_WORK)
-            reads = [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
-            return Unreadable(str(error), frozenset(reads))
+            return Unreadable(str(error), self.node_names.used_in(node))
 
     def container(self, node: ast.expr, scope: Scope | None = None) -> Any:
         """The value before a subscript or dot, where `_base_` means the base files' names."""
@@ -150,6 +153,7 @@ class Evaluator:
             if name not in owner.values:
                 raise RefusedValueError(f"{name} has no value yet")
             return owner.values[name]
+        self.budget.spend(len(name) // SCANNED_PER_UNIT)
         if self.source.templates.names_in(name) == [name]:
             return self._template(name)
         if name == BASE_KEY and self.base is not None:
@@ -178,9 +182,10 @@ class Evaluator:
 
     def fill_templates(self, text: str) -> Any:
         """A string with the values of its templates; one that is a template is its value."""
-        pieces = self.source.templates.split(text)
-        if len(pieces) == 1 and not self.source.templates.names_in(text):
+        self.budget.spend(len(text) // SCANNED_PER_UNIT)
+        if not self.source.templates.names_in(text):
             return text
+        pieces = self.source.templates.split(text)
         values = [
             self._template(piece) if self.source.templates.names_in(piece) else piece
             for piece in pieces

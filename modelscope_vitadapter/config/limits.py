@@ -36,6 +36,12 @@ MAX_VALUE_DEPTH = 50
 MAX_WORK = 1_000_000
 """Units of work of one config: expressions evaluated, elements made, 16 characters made."""
 
+SCANNED_PER_UNIT = 256
+"""Characters in which templates are looked for, each time that a text or name is evaluated."""
+
+MOVED_PER_UNIT = 64
+"""Elements behind a deleted one, which move up."""
+
 MAX_LENGTH = 200_000
 """Elements of one list, tuple, set, dictionary or range."""
 

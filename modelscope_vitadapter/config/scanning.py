@@ -71,9 +71,16 @@ class Statement:
     star_import: bool
 
     @property
+    def called(self) -> set[str]:
+        """Names whose objects its calls can reach."""
+        # Thousands of calls in one comprehension share one set of thousands of names.
+        names = {id(call.names): call.names for call in self.calls}
+        return set().union(*names.values())
+
+    @property
     def receivers(self) -> set[str]:
         """Names that it changes through, by targets or by calls."""
-        return set(self.mutates).union(*(call.names for call in self.calls))
+        return self.called | self.mutates
 
 
 def root_name(node: ast.expr) -> str | None:
@@ -162,7 +169,12 @@ class _Scan(ast.NodeVisitor):
         before, self.reads = self.reads, set()
         self.generic_visit(node)
         self.mutates |= self.reads if root is None else {root}
-        self.reads |= before
+        self._read_before(before)
+
+    def _read_before(self, before: set[str]) -> None:
+        """Join what was read so far to what a part reads; the larger set, so far, isn't copied."""
+        before |= self.reads
+        self.reads = before
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         if isinstance(node.target, ast.Name):
@@ -184,7 +196,7 @@ class _Scan(ast.NodeVisitor):
             pure = isinstance(function, ast.Name) and function.id in self.pure_functions
         if not pure:
             self.calls.append(CallSite(node, frozenset(self.reads), nested=False))
-        self.reads |= before
+        self._read_before(before)
 
     def visit_Import(self, node: ast.Import) -> None:
         self.binds |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
@@ -238,7 +250,7 @@ class _Scan(ast.NodeVisitor):
         for decorator in decorators:
             self.visit(decorator)
         self.mutates |= self.reads
-        self.reads |= before
+        self._read_before(before)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.binds.add(node.name)
@@ -263,7 +275,7 @@ class _Scan(ast.NodeVisitor):
         reads = frozenset(self.reads | scan.reads)
         scan.reads -= scan.binds
         self._merge(scan, reads)
-        self.reads |= before
+        self._read_before(before)
 
     visit_ListComp = visit_SetComp = _visit_comprehension  # noqa: N815
     visit_DictComp = visit_GeneratorExp = _visit_comprehension  # noqa: N815

@@ -91,6 +91,7 @@ class Runner:
             self._bind_unreadable(statement, statement.hidden)
         elif not statement.evaluable:
             binds = set(self.names) if statement.star_import else statement.binds
+            self.budget.spend(len(binds))
             self._bind_unreadable(statement, binds)
             self._spoil_reachable(statement.mutates, statement)
         for site in statement.calls:

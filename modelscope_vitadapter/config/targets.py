@@ -13,7 +13,7 @@ from modelscope_vitadapter.config.aliasing import Aliases
 from modelscope_vitadapter.config.comprehensions import unpack
 from modelscope_vitadapter.config.expressions import PYTHON_ERRORS, Evaluator
 from modelscope_vitadapter.config.functions import collect
-from modelscope_vitadapter.config.limits import UNREADABLE_WORK
+from modelscope_vitadapter.config.limits import MOVED_PER_UNIT, UNREADABLE_WORK
 from modelscope_vitadapter.config.operators import augmented
 from modelscope_vitadapter.config.scanning import BASE_KEY
 from modelscope_vitadapter.config.unreadable import Unreadable, needed
@@ -93,6 +93,7 @@ class Targets:
             if place is not None:
                 container, key = place
                 try:
+                    self._evaluator.budget.spend(len(container) // MOVED_PER_UNIT)
                     del container[key]
                 except PYTHON_ERRORS as error:
                     self._aliases.replace({id(container)}, self._mark(target, error))
@@ -105,8 +106,7 @@ class Targets:
         self._evaluator.budget.spend(UNREADABLE_WORK)
         if not isinstance(error, ConfigError):
             error = self._evaluator.refused(node, error)
-        reads = [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
-        return Unreadable(str(error), frozenset(reads))
+        return Unreadable(str(error), self._evaluator.node_names.used_in(node))
 
     def _place(self, target: ast.expr) -> tuple[Any, Any] | None:
         """The list or dict that a target changes, and the key; None where that can't be told."""

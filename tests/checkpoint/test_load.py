@@ -350,3 +350,28 @@ def test_memory_is_that_of_the_network(save, tmp_path, kind):
     path.unlink()
     # The network takes 152 MiB, the index buffers would be 152 MiB more.
     assert 150 * mebibyte < int(result.stdout) < 190 * mebibyte
+
+
+def test_weights_that_repeat_a_few_elements_are_refused_before_they_take_memory(save):
+    network = torch.nn.Module()
+    with torch.device("meta"):
+        network.layers = torch.nn.ModuleList(torch.nn.Linear(8192, 8192) for _ in range(2))
+    state = {
+        name: torch.zeros(1).expand(tensor.shape) for name, tensor in network.state_dict().items()
+    }
+    with pytest.raises(CheckpointError, match=r"536936448 bytes would be read.*repeat the same"):
+        load_into(network, save(state))
+
+
+def test_one_record_is_not_read_again_and_again(save):
+    network = torch.nn.Module()
+    with torch.device("meta"):
+        for number in range(40):
+            network.register_buffer(f"b{number}", torch.zeros(2))
+    data = torch.zeros(2**22)
+    state = {f"b{number}": data[:: 2**22 - 1] for number in range(40)}
+    path = save(state)
+    assert path.stat().st_size < 2**25
+    with pytest.raises(CheckpointError, match="repeat the same data"):
+        load_into(network, path)
+    load_into(network, save({name: tensor.clone() for name, tensor in state.items()}))

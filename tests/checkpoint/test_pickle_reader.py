@@ -119,3 +119,33 @@ def test_keys_whose_hash_takes_for_ever():
     towers = b")q\x000" + b"h\x00h\x00\x86q\x000" * 60
     found = PickleReader(towers + b"}h\x00Ns.").read()
     assert len(found) == 1
+
+
+def wide(count, call, times):
+    """A tuple that is made once and given to a function again and again."""
+    return b"\x80\x02(" + b"N" * count + b"tq\x000cmodule\nfunction\nq\x010" + call * times + b"N."
+
+
+@pytest.mark.parametrize("call", [b"h\x01h\x00R0", b"h\x01h\x00\x810", b"h\x01h\x00\x85R0"])
+def test_arguments_are_paid_for_each_time(call):
+    assert PickleReader(wide(1000, call, 100)).read() is None
+    with pytest.raises(NotAsPickledError, match="instructions"):
+        PickleReader(wide(10_000, call, 100)).read()
+
+
+def text_of(length):
+    return b"X" + struct.pack("<I", length) + b"a" * length
+
+
+@pytest.mark.parametrize("length", [10_000, 10_001])
+def test_long_text_is_no_key(length):
+    (key,) = PickleReader(b"\x80\x02}" + text_of(length) + b"Ns.").read()
+    assert isinstance(key, str) == (length == 10_000)
+    ordered = b"ccollections\nOrderedDict\n(" + text_of(length) + b"N\x86t\x85R."
+    assert len(PickleReader(b"\x80\x02" + ordered).read()) == (length == 10_000)
+    storage = b"(\x8c\x07storagectorch\nFloatStorage\n" + text_of(length) + b"\x8c\x03cpuK\x04tQ."
+    if length == 10_000:
+        assert PickleReader(b"\x80\x02" + storage).read().count == 4
+    else:
+        with pytest.raises(NotAsPickledError, match="no storage"):
+            PickleReader(b"\x80\x02" + storage).read()

@@ -6,9 +6,7 @@ model directory; nothing of it runs; it takes little time and memory; a good dir
 
 import contextlib
 import logging
-import os
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import modelscope_vitadapter
 from modelscope_vitadapter.errors import VitAdapterError
 from modelscope_vitadapter.logs import get_logger
 from tests.fuzz.watch import watch
+from tests.support.peak import peak, reset_peak
 
 MAX_SECONDS = 5.0
 MAX_BYTES = 500 * 2**20
@@ -79,7 +78,7 @@ def judge(kind, files, root, *, slowness=1.0):
     directory = Path(root) / "case"
     write_files(directory, files)
     result = error = None
-    resident, peak = _resident(), _peak()
+    before = reset_peak()
     begin = time.process_time()
     with _logged() as log:
         watch().start(directory)
@@ -92,7 +91,8 @@ def judge(kind, files, root, *, slowness=1.0):
         finally:
             seen = watch().stop()
     seconds = time.process_time() - begin
-    grown = 0 if _peak() == peak else max(0, _peak() - resident)
+    after = peak()
+    grown = 0 if before is None or after is None else max(0, after - before)
     if seen or (Path(root) / "canary").exists():
         (Path(root) / "canary").unlink(missing_ok=True)
         raise DefectError(f"code ran: {(seen or ['the canary'])[0].split(' ')[0]}", "\n".join(seen))
@@ -177,22 +177,3 @@ def _place(error):
             place = f" in {path.parent.name}/{path.name} {code.co_name}"
         trace = trace.tb_next
     return place
-
-
-def _resident():
-    """Bytes of this process in memory; the peak where the platform doesn't say."""
-    try:
-        pages = Path("/proc/self/statm").read_text().split()[1]
-    except OSError:
-        return _peak()
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _peak():
-    """The most bytes that this process had in memory; 0 where the platform doesn't say."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

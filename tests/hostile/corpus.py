@@ -7,9 +7,18 @@ from tests.hostile import (
     layouts,
     safetensors_files,
     sizes,
+    slow_files,
 )
 
-TABLES = (configs, sizes, checkpoints_read, checkpoints_refused, safetensors_files, layouts)
+TABLES = (
+    configs,
+    sizes,
+    slow_files,
+    checkpoints_read,
+    checkpoints_refused,
+    safetensors_files,
+    layouts,
+)
 
 ALL = [entry for table in TABLES for entry in table.ENTRIES]
 CORPUS = {entry.name: entry for entry in ALL}

@@ -1,6 +1,5 @@
 """Loads one model directory the way a user does, and says what came of it."""
 
-import contextlib
 import hashlib
 import logging
 import sys
@@ -17,6 +16,7 @@ from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.segmentation_preprocessor import VitAdapterSegmentationPreprocessor
 from tests.hostile.entries import CANARY, CANARY_MODULE
+from tests.support.peak import peak, reset_peak
 
 torch.set_num_threads(1)  # a process with more can't be forked safely
 
@@ -58,7 +58,7 @@ def load(directory, check=None):
     logger = get_logger()
     logger.addHandler(handler)
     outcome = Outcome()
-    before = _reset_peak()
+    before = reset_peak()
     start = time.monotonic()
     try:
         model = VitAdapterSemanticSegmentation(str(directory))
@@ -71,7 +71,7 @@ def load(directory, check=None):
             outcome.message = traceback.format_exc()
     finally:
         outcome.seconds = time.monotonic() - start
-        after = _peak()
+        after = peak()
         outcome.growth = None if after is None or before is None else max(after - before, 0)
         logger.removeHandler(handler)
     outcome.log = "\n".join(records)
@@ -91,24 +91,3 @@ def answer_of(model):
     prepared = VitAdapterSegmentationPreprocessor(config=model.cfg)(PICTURE)
     (class_map,) = model.inference(prepared)
     return hashlib.sha256(np.ascontiguousarray(class_map).tobytes()).hexdigest()
-
-
-def _peak():
-    """Largest memory that the process held since the last reset, in bytes; None where unknown."""
-    with contextlib.suppress(OSError, StopIteration):
-        status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        line = next(line for line in status if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    with contextlib.suppress(ImportError):
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return None
-
-
-def _reset_peak():
-    """Let the peak begin at what is held now, where the system can; answer it."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _peak()
