@@ -46,6 +46,13 @@ def test_wheel_holds_the_package_and_the_start_up_file(wheel):
     assert {name for name in names if ".dist-info/" not in name} == expected
 
 
+def test_wheel_has_the_command(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (name,) = [one for one in archive.namelist() if one.endswith("/entry_points.txt")]
+    expected = "vitadapter = modelscope_vitadapter.command.main:main"
+    assert expected in archive.read(name).decode().splitlines()
+
+
 def test_start_up_file_sorts_after_the_editable_ones():
     assert BOOT_FILE > "__editable__.modelscope_vitadapter-0.1.0.pth"
 
