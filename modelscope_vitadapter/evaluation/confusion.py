@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.labelled.label_ids import IGNORED
 
-CHUNK_PIXELS = 2**22
+CHUNK_PIXELS = 2**20
 """Pixels that are counted at a time: beside the two class maps little is held."""
 
 

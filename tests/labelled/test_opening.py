@@ -153,6 +153,10 @@ class TestCocoStuff:
         assert pictures.label_ids == COCO_STUFF_182
         assert classes_by_picture(pictures, 171) == [24, 25, 170]
 
+    def test_what_is_in_stuffthingmaps_is_original_whatever_the_split(self, tmp_path):
+        self.folder(tmp_path, "stuffthingmaps", split="mini")
+        assert open_labelled(tmp_path).label_ids == COCO_STUFF_182
+
     def test_converted_beside_original_label_maps(self, tmp_path):
         self.folder(tmp_path, "annotations")
         self.folder(tmp_path, "annotations", "_labelTrainIds")
