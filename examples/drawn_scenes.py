@@ -22,6 +22,10 @@ PALETTE = (
 )
 """RGB, one colour for each class."""
 
+OTHER_CLASSES = ("background", "hexagon", "heart", "crescent", "arrow")
+OTHER_PALETTE = ((90, 90, 90), (240, 150, 40), (220, 50, 120), (80, 110, 200), (110, 180, 60))
+"""Shapes that the tiny model never saw, for fine-tuning it."""
+
 RADIUS = (0.14, 0.28)
 """Smallest and largest radius of a shape's outer circle."""
 
@@ -125,6 +129,8 @@ def draw_scene(
     height: int,
     width: int,
     textures: Sequence[Texture] = FITTING_TEXTURES,
+    *,
+    classes: Sequence[str] = CLASSES,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draws a scene; equal generators give equal scenes.
 
@@ -133,16 +139,17 @@ def draw_scene(
         height: of the scene, in pixels, at least 32.
         width: of the scene, in pixels, at least 32.
         textures: the background's is one of them.
+        classes: names of shapes that `_outline` knows, after the background's.
 
     Returns:
-        The picture `(H, W, 3) uint8 BGR` and the class ids `(H, W) uint8`, indexes into `CLASSES`.
+        The picture `(H, W, 3) uint8 BGR` and the class ids `(H, W) uint8`, indexes into `classes`.
     """
     first, second = _background_colours(rng)
     image = _paint(rng, textures, first, second, (height, width))
     labels = np.zeros((height, width), np.uint8)
     for x, y, radius in _places(rng, height, width):
-        class_id = int(rng.integers(1, len(CLASSES)))
-        corners = _outline(CLASSES[class_id], float(rng.uniform(0, 2 * np.pi)))
+        class_id = int(rng.integers(1, len(classes)))
+        corners = _outline(classes[class_id], float(rng.uniform(0, 2 * np.pi)))
         placed = [radius * contour + np.array([x, y]) for contour in corners]
         cover = _coverage(placed, height, width)
         colour = _colour_apart(rng, (first, second))
@@ -210,7 +217,10 @@ def _outline(shape: str, turn: float) -> list[NDArray[np.float64]]:
         "triangle": [np.ones(3)],
         "star": [np.where(np.arange(10) % 2, 0.45, 1.0)],
         "ring": [np.ones(64), np.full(64, 0.55)],
+        "hexagon": [np.ones(6)],
     }
+    if shape in CURVES:
+        return [CURVES[shape]() @ _turned(np.eye(2), turn)]
     if shape == "cross":
         arm = np.array([[1, -0.33], [1, 0.33], [0.33, 0.33]]) / np.hypot(1, 0.33)
         return [np.concatenate([_turned(arm, turn + k * np.pi / 2) for k in range(4)])]
@@ -219,6 +229,35 @@ def _outline(shape: str, turn: float) -> list[NDArray[np.float64]]:
         angles = np.linspace(0, 2 * np.pi, len(contour), endpoint=False) + turn
         contours.append(contour[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1))
     return contours
+
+
+def _heart() -> NDArray[np.float64]:
+    """The contour of a heart, `(N, 2)`."""
+    t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    x = 16 * np.sin(t) ** 3
+    y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+    return np.stack([x, y + 2.5], axis=1) / 17
+
+
+def _crescent() -> NDArray[np.float64]:
+    """The contour of a crescent, `(N, 2)`: a disc without a smaller one at its edge."""
+    outer = np.linspace(0.3 * np.pi, 1.7 * np.pi, 48)
+    start = np.array([np.cos(outer[-1]), np.sin(outer[-1])])
+    centre, radius = 0.55, float(np.hypot(start[0] - 0.55, start[1]))
+    bite = np.arctan2(start[1], start[0] - centre) % (2 * np.pi)
+    inner = np.linspace(bite, 2 * np.pi - bite, 48)
+    inside = np.stack([centre + radius * np.cos(inner), radius * np.sin(inner)], axis=1)
+    return np.concatenate([np.stack([np.cos(outer), np.sin(outer)], axis=1), inside])
+
+
+def _arrow() -> NDArray[np.float64]:
+    """The contour of an arrow, `(7, 2)`."""
+    half = [(1.0, 0.0), (0.1, 0.8), (0.1, 0.3), (-0.95, 0.3)]
+    return np.array(half + [(x, -y) for x, y in reversed(half[1:])])
+
+
+CURVES = {"heart": _heart, "crescent": _crescent, "arrow": _arrow}
+"""Shapes that have no centre of symmetry, by name."""
 
 
 def _turned(points: NDArray[np.float64], angle: float) -> NDArray[np.float64]:

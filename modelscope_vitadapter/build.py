@@ -317,5 +317,4 @@ def _build_token_norm(s: TokenNorm, channels: int) -> nn.LayerNorm:
 
 
 def _build_activation(s: Activation) -> nn.Module:
-    activation: nn.Module = getattr(nn, s.kind)(**dict(s.options))
-    return activation
+    return getattr(nn, s.kind)(**dict(s.options))  # type: ignore[no-any-return]

@@ -6,6 +6,8 @@ import torch
 from modelscope.trainers.hooks import CheckpointHook, Hook, IterTimerHook, TensorboardHook
 from modelscope.trainers.hooks.logger import TextLoggerHook
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
 
 from modelscope_vitadapter.config.criterion_settings import parse_criterion
 from modelscope_vitadapter.config.model_settings import find_input_transform
@@ -27,6 +29,8 @@ from modelscope_vitadapter.training.criterion.criterion import Mask2FormerCriter
 from modelscope_vitadapter.training.parameter_groups import parameter_groups
 from modelscope_vitadapter.training.processes import process_count, process_index
 from modelscope_vitadapter.training.recipe import Recipe
+from modelscope_vitadapter.training.schedule import build_schedule
+from modelscope_vitadapter.training.training_network import TrainingNetwork
 
 METRIC = "mIoU"
 """What the best checkpoint is chosen by."""
@@ -50,6 +54,32 @@ def build_optimizer(network: EncoderDecoderMask2Former, recipe: Recipe) -> torch
         decay_predictors=recipe.decay_predictors,
     )
     return torch.optim.AdamW(groups, betas=recipe.betas)
+
+
+def build_recipe_schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, max_iters: int
+) -> LambdaLR:
+    """The recipe's schedule over a run of `max_iters` steps."""
+    return build_schedule(
+        optimizer,
+        max_iters=max_iters,
+        warmup_iters=recipe.warmup_iters,
+        warmup_ratio=recipe.warmup_ratio,
+        power=recipe.power,
+    )
+
+
+def distributed_network(
+    network: TrainingNetwork, device: torch.device
+) -> TrainingNetwork | DistributedDataParallel:
+    """The network itself; where several processes train, wrapped so that they share gradients."""
+    if process_count() == 1:
+        return network
+    return DistributedDataParallel(
+        network,
+        device_ids=[device] if device.type == "cuda" else None,
+        broadcast_buffers=False,  # shared batch norms have the same ones everywhere
+    )
 
 
 def apply_recipe(network: EncoderDecoderMask2Former, recipe: Recipe) -> None:

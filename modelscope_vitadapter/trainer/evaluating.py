@@ -1,7 +1,6 @@
 """What a trainer does with its evaluation set: figures, and pictures to look at."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,6 +14,7 @@ from modelscope_vitadapter.labelled.reading import LabelledPicture, read_labelle
 from modelscope_vitadapter.labelled.samples import IGNORED, LabelledPictures
 from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.segmentation_preprocessor import VitAdapterSegmentationPreprocessor
+from modelscope_vitadapter.trainer.settings import RunSettings
 from modelscope_vitadapter.training.processes import process_index
 
 LONGEST_SIDE = 640
@@ -44,22 +44,27 @@ def class_maps(
 
 
 def draw_samples(
-    model: VitAdapterSemanticSegmentation, pictures: LabelledPictures, *, count: int, folder: Path
-) -> dict[str, list[Any]]:
+    model: VitAdapterSemanticSegmentation,
+    pictures: LabelledPictures,
+    settings: RunSettings,
+    *,
+    step: int,
+) -> dict[str, Any]:
     """Draws the first pictures of a data set beside their labels and the model's answer.
 
-    Only the first process draws.
+    Only the first process draws, to `samples/iter_STEP/NUMBER.png` in the run's directory.
 
     Args:
         model: in evaluation mode.
         pictures: the data set.
-        count: how many.
-        folder: where they are written as `NUMBER.png`.
+        settings: how many are drawn, and where.
+        step: after which the model is as it is.
 
     Returns:
-        `images`, `(h, 3 w, 3) uint8 RGB` each, and `filenames`, as ModelScope's TensorBoard hook
-        takes them; empty where nothing is drawn.
+        `predictions`, with `images`, `(h, 3 w, 3) uint8 RGB` each, and `filenames`, as ModelScope's
+        TensorBoard hook takes them; empty where nothing is drawn.
     """
+    count, folder = settings.sample_pictures, settings.work_dir / "samples" / f"iter_{step}"
     chosen = range(min(count, len(pictures)))
     if process_index() != 0 or not chosen:
         return {}
@@ -74,7 +79,7 @@ def draw_samples(
     folder.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(drawn):
         write_image(folder / f"{number}.png", picture[..., ::-1])
-    return {"images": drawn, "filenames": [str(number) for number in chosen]}
+    return {"predictions": {"images": drawn, "filenames": [str(number) for number in chosen]}}
 
 
 def beside(

@@ -1,7 +1,9 @@
 """Opens what a trainer is given: data sets, classes and the model to start from."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,6 @@ from modelscope_vitadapter.errors import TrainingError
 from modelscope_vitadapter.labelled.opening import open_labelled
 from modelscope_vitadapter.labelled.samples import LabelledPictures
 from modelscope_vitadapter.labelled.scan import check_labelled
-from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.model_config import load_model_config
 from modelscope_vitadapter.training.processes import first_process_does
 from modelscope_vitadapter.training.start.config import Palette
@@ -19,8 +20,6 @@ from modelscope_vitadapter.training.start.directory import StartPoint, prepare_s
 
 START_FOLDER = "start"
 """Where the model that training starts from lies in the run's directory, if it had to be made."""
-
-logger = get_logger()
 
 
 @dataclass(frozen=True)
@@ -40,78 +39,86 @@ class RunInputs:
     num_classes: int
 
 
-def open_inputs(
-    model_dir: Path,
-    work_dir: Path,
-    *,
-    train_dataset: Any,
-    eval_dataset: Any,
-    data_options: dict[str, Any],
-    from_scratch: bool,
-    beit: Path | None,
-    classes: Sequence[str] | None,
-    palette: Palette | None,
-    check_data: bool,
-    seed: int,
-    trust_remote_code: bool,
-) -> RunInputs:
-    """Opens data sets, checks every file of them, and makes the model directory to start from.
+@dataclass(frozen=True)
+class InputOptions:
+    """What `open_inputs` is asked for.
 
-    Args:
-        model_dir: directory with the network's `mmcv_config.py`.
-        work_dir: the run's directory.
+    Attributes:
         train_dataset: whatever `open_labelled` takes, or None.
         eval_dataset: the same.
+        train_split: which part of a folder, or of tables by split, is trained on.
+        eval_split: the same for evaluation.
         data_options: arguments of `open_labelled` but for `split`.
-        from_scratch: don't take the weights of `model_dir`.
+        from_scratch: don't take the weights of the model's directory.
         beit: see `StartPoint`.
         classes: names by id; those of the training data if None, then those of the model.
         palette: see `StartPoint`.
         check_data: read all label maps and the sizes of all pictures before training starts.
         seed: of weights that start fresh.
         trust_remote_code: see `load_model_config`.
+    """
+
+    train_dataset: Any
+    eval_dataset: Any
+    train_split: str | None
+    eval_split: str | None
+    data_options: Mapping[str, Any]
+    from_scratch: bool
+    beit: str | os.PathLike[str] | None
+    classes: Sequence[str] | None
+    palette: Palette | None
+    check_data: bool
+    seed: int
+    trust_remote_code: bool
+
+
+def open_inputs(model_dir: Path, work_dir: Path, options: InputOptions) -> RunInputs:
+    """Opens data sets, checks every file of them, and makes the model directory to start from.
+
+    Args:
+        model_dir: directory with the network's `mmcv_config.py`.
+        work_dir: the run's directory.
+        options: what else was asked for.
 
     Raises:
         DataSetError: a data set can't be used; its message lists files.
         ConfigError, CheckpointError, TrainingError: see `prepare_start`.
     """
-    training = _opened(train_dataset, "train", data_options)
-    evaluation = _opened(eval_dataset, "val", data_options)
+    training = _opened(options.train_dataset, options.train_split, options.data_options)
+    evaluation = _opened(options.eval_dataset, options.eval_split, options.data_options)
+    classes = options.classes
     if classes is None and training is not None:
         classes = getattr(training, "classes", None)
+    point = StartPoint(
+        model_dir=model_dir,
+        use_weights=not options.from_scratch,
+        beit=None if options.beit is None else Path(options.beit),
+        classes=classes,
+        palette=options.palette,
+    )
+    trust = options.trust_remote_code
 
     def start() -> str:
-        point = StartPoint(
-            model_dir=model_dir,
-            use_weights=not from_scratch,
-            beit=beit,
-            classes=classes,
-            palette=palette,
-        )
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            target = work_dir / START_FOLDER
-            return str(prepare_start(point, target, trust_remote_code=trust_remote_code))
+            torch.manual_seed(options.seed)
+            return str(prepare_start(point, work_dir / START_FOLDER, trust_remote_code=trust))
 
     started = Path(first_process_does(start))
-    names = load_model_config(started, trust_remote_code=trust_remote_code).classes
-    if check_data:
+    names = load_model_config(started, trust_remote_code=trust).classes
+    if options.check_data:
         for pictures in (training, evaluation):
             if pictures is not None:
-                first_process_does(_checking(pictures, len(names)))
+                first_process_does(partial(check_labelled, pictures, len(names)))
     return RunInputs(started, training, evaluation, len(names))
 
 
-def _opened(source: Any, split: str, options: dict[str, Any]) -> LabelledPictures | None:
-    """A data set; of a folder its part `split`."""
+def _opened(source: Any, split: str | None, options: Mapping[str, Any]) -> LabelledPictures | None:
+    """A data set; of what has parts, the part `split`."""
     if source is None:
         return None
-    is_folder = isinstance(source, (str, Path))
-    return open_labelled(source, split=split if is_folder else None, **options)
-
-
-def _checking(pictures: LabelledPictures, num_classes: int) -> Callable[[], None]:
-    return lambda: check_labelled(pictures, num_classes)
+    two_folders = isinstance(source, tuple)
+    has_parts = two_folders or isinstance(source, (str, os.PathLike, Mapping))
+    return open_labelled(source, split=split if has_parts else None, **options)
 
 
 def require(pictures: LabelledPictures | None, purpose: str) -> LabelledPictures:

@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ from modelscope_vitadapter.trainer.building import (
     apply_recipe,
     build_criterion,
     build_optimizer,
+    build_recipe_schedule,
     count_parameters,
     default_hooks,
+    distributed_network,
     own_batch_size,
     training_loader,
 )
 from modelscope_vitadapter.trainer.checkpoints import ExactLoadHook, save_now
 from modelscope_vitadapter.trainer.evaluating import draw_samples, evaluate_model
-from modelscope_vitadapter.trainer.inputs import open_inputs, require
+from modelscope_vitadapter.trainer.inputs import InputOptions, open_inputs, require
 from modelscope_vitadapter.trainer.interrupts import StopRequest
 from modelscope_vitadapter.trainer.settings import RunSettings
 from modelscope_vitadapter.trainer.stepping import compute_gradients
@@ -45,7 +48,6 @@ from modelscope_vitadapter.training.processes import (
 )
 from modelscope_vitadapter.training.recipe import Recipe
 from modelscope_vitadapter.training.samples import Batch
-from modelscope_vitadapter.training.schedule import build_schedule
 from modelscope_vitadapter.training.training_network import TrainingNetwork
 
 logger = get_logger()
@@ -62,9 +64,10 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
 
     Args:
         model: a model id, a model directory, or a model of this package.
-        train_dataset: labelled pictures, see `labelled.opening.open_labelled`; of a folder the
-            part `train`.
-        eval_dataset: the same; of a folder the part `val`.
+        train_dataset: labelled pictures, see `labelled.opening.open_labelled`.
+        eval_dataset: the same, or None.
+        train_split: which part of a folder, or of tables by split, is trained on.
+        eval_split: the same for evaluation.
         work_dir: where checkpoints, logs and pictures are written.
         classes: names of the classes by id. By default those that the training data names
             (`classes.txt`), then the model's own. Parts of the head that don't fit start fresh.
@@ -92,6 +95,8 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
         *,
         train_dataset: Any = None,
         eval_dataset: Any = None,
+        train_split: str | None = "train",
+        eval_split: str | None = "val",
         work_dir: str | os.PathLike[str] = "work_dir",
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
@@ -118,25 +123,24 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
         source = os.fspath(model) if self._given is None else str(self._given.model_dir)
         revision = kwargs.get("model_revision", DEFAULT_MODEL_REVISION)
         source = first_process_does(lambda: self.get_or_download_model_dir(source, revision))
-        self.inputs = open_inputs(
-            Path(source),
-            self.run_settings.work_dir,
+        options = InputOptions(
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
-            data_options=dict(data_options or {}),
+            train_split=train_split,
+            eval_split=eval_split,
+            data_options=data_options or {},
             from_scratch=from_scratch,
-            beit=None if beit is None else Path(beit),
+            beit=beit,
             classes=classes,
             palette=palette,
             check_data=check_data,
             seed=self.recipe.seed,
             trust_remote_code=self._trusts,
         )
+        self.inputs = open_inputs(Path(source), self.run_settings.work_dir, options)
         self.stop_request = StopRequest()
-        self._epoch: int = 0
-        self._inner_iter: int = 0
-        self._stop_training: bool = False
-        self._loader: BatchLoader | None = None
+        self._epoch = self._inner_iter = 0
+        self._stop_training = False
         super().__init__(
             model=os.fspath(self.inputs.model_dir),
             work_dir=os.fspath(self.run_settings.work_dir),
@@ -163,10 +167,8 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
 
     def rebuild_config(self, cfg: Config) -> Config:
         """Takes ModelScope's default hooks out, for the run has its own; then the caller's turn."""
-        train = dict(cfg.get("train", {}))
-        if train.get("hooks") == DEFAULT_HOOKS_CONFIG["train.hooks"]:
-            train["hooks"] = []
-        cfg.merge_from_dict({"train": train})
+        if cfg.train.hooks == DEFAULT_HOOKS_CONFIG["train.hooks"]:
+            cfg.train.hooks = []
         changed: Config = super().rebuild_config(cfg)
         return changed
 
@@ -216,18 +218,11 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
 
     def register_optimizers_hook(self) -> None:
         """Makes optimiser and schedule, and registers the run's hooks."""
-        network = self.training_network
-        self.model.to(self.device)
+        network = self.model.to(self.device).model
         if process_count() > 1 and self.recipe.sync_batch_norm:
-            share_batch_norms(self.model.model)
-        self.optimizer = build_optimizer(self.model.model, self.recipe)
-        self.lr_scheduler = build_schedule(
-            self.optimizer,
-            max_iters=self.max_iters,
-            warmup_iters=self.recipe.warmup_iters,
-            warmup_ratio=self.recipe.warmup_ratio,
-            power=self.recipe.power,
-        )
+            share_batch_norms(network)
+        self.optimizer = build_optimizer(network, self.recipe)
+        self.lr_scheduler = build_recipe_schedule(self.optimizer, self.recipe, self.max_iters)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.recipe.dtype == "float16")
         for hook in default_hooks(
             self.run_settings,
@@ -237,17 +232,9 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
             scaler=self.scaler,
         ):
             self.register_hook(hook)
-        trained, all_of_them = count_parameters(self.model.model)
-        logger.info(
-            "%d of %d parameters are trained (freeze=%s)", trained, all_of_them, self.freeze
-        )
-        self._stepping: TrainingNetwork | DistributedDataParallel = network
-        if process_count() > 1:
-            self._stepping = DistributedDataParallel(
-                network,
-                device_ids=[self.device] if self.device.type == "cuda" else None,
-                broadcast_buffers=False,  # shared batch norms have the same ones everywhere
-            )
+        trained, total = count_parameters(network)
+        logger.info("%d of %d parameters are trained", trained, total)
+        self._stepping = distributed_network(self.training_network, self.device)
 
     def set_checkpoint_file_to_hook(
         self, checkpoint_path: str | None, load_all_state: bool, strict: bool
@@ -265,7 +252,7 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
         An interrupt (Ctrl-C, SIGTERM) lets the step end, saves a checkpoint and returns.
         """
         self.invoke_hook(TrainerStages.before_run)
-        with self.stop_request.listening():
+        with self.stop_request.listening(), closing(data_loader):
             while self._iter < self.max_iters and not self._stop_training:
                 if self._inner_iter >= self.iters_per_epoch:
                     self._epoch, self._inner_iter = self._epoch + 1, 0
@@ -325,18 +312,6 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
         self.model.to(self.device).eval()
         self._mode = ModeKeys.EVAL
         self._metric_values = evaluate_model(self.model, pictures)
-        drawn = draw_samples(
-            self.model,
-            pictures,
-            count=self.run_settings.sample_pictures,
-            folder=self.run_settings.work_dir / "samples" / f"iter_{self._iter + 1}",
-        )
-        if drawn:
-            self.visualization_buffer.output["predictions"] = drawn
+        drawn = draw_samples(self.model, pictures, self.run_settings, step=self._iter + 1)
+        self.visualization_buffer.output.update(drawn)
         return self._metric_values
-
-    def predict(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """Not here: the saved model goes into `pipeline()`, which takes whole data sets."""
-        raise NotImplementedError(
-            "predict with pipeline(Tasks.image_segmentation, model=<work_dir>/output_best)"
-        )

@@ -78,7 +78,7 @@ def share_batch_norms(network: nn.Module) -> None:
 
 
 def _shared(norm: nn.BatchNorm2d) -> nn.Module:
-    if next(norm.parameters()).is_cuda:
+    if norm.running_mean is not None and norm.running_mean.is_cuda:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(  # type: ignore[no-untyped-call]
             norm
         )

@@ -11,16 +11,21 @@ from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
 from modelscope_vitadapter.network.pixel_decoder import MSDeformAttnPixelDecoder
 from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
 
+BEIT_STD = 0.02
+BEIT_WIDTH = 1024
+"""BEiT-L's standard deviation of weights, and the width that it goes with."""
+
 
 @torch.no_grad()
 def initialise(network: EncoderDecoderMask2Former) -> None:
     """Fills a network as BEiT, ViT-Adapter and Mask2Former are filled before training.
 
     Backbone: linear layers and tokens from a normal distribution of 0.02, cut at two deviations,
-    and blocks' output layers divided by sqrt(2 * depth) (BEiT, arXiv 2106.08254); convolutions from
-    a normal distribution of sqrt(2 / fan out) (ViT-Adapter). Deformable attentions as in Deformable
-    DETR (arXiv 2010.04159). Transformer layers of the head: Xavier uniform. Scales (`gamma`) and
-    norms stay as they were built.
+    and blocks' output layers divided by sqrt(2 * depth) (BEiT, arXiv 2106.08254). That is for
+    layers of 1024 inputs or more; narrower ones have as much more as keeps what they give alive.
+    Convolutions from a normal distribution of sqrt(2 / fan out) (ViT-Adapter). Deformable
+    attentions as in Deformable DETR (arXiv 2010.04159). Transformer layers of the head: Xavier
+    uniform. Scales (`gamma`) and norms stay as they were built.
 
     Args:
         network: on a device with memory; drawn from PyTorch's global generator.
@@ -40,15 +45,16 @@ def _initialise_backbone(network: EncoderDecoderMask2Former) -> None:
     backbone = network.backbone
     for module in backbone.modules():
         if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
+            std = BEIT_STD * max(1.0, math.sqrt(BEIT_WIDTH / module.in_features))
+            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
             _zero_bias(module)
         elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
             nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
             _zero_bias(module)
-    nn.init.trunc_normal_(backbone.cls_token, std=0.02)
+    nn.init.trunc_normal_(backbone.cls_token, std=BEIT_STD)
     if backbone.pos_embed is not None:
-        nn.init.trunc_normal_(backbone.pos_embed, std=0.02)
+        nn.init.trunc_normal_(backbone.pos_embed, std=BEIT_STD)
     nn.init.normal_(backbone.level_embed)
     for number, block in enumerate(backbone.blocks, 1):
         if isinstance(block, Block):

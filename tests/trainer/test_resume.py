@@ -100,10 +100,10 @@ def test_a_missing_or_damaged_state_is_named(tmp_path):
     state = tmp_path / "iter_1_trainer_state.pth"
     data = state.read_bytes()
     state.write_bytes(data[: len(data) // 2])
-    with pytest.raises(CheckpointError, match="iter_1_trainer_state.pth' can't be read"):
+    with pytest.raises(CheckpointError, match=r"iter_1_trainer_state\.pth' can't be read"):
         new_trainer(tmp_path).train(checkpoint_path=str(tmp_path / "iter_1"))
     state.unlink()
-    with pytest.raises(FileNotFoundError, match="iter_1_trainer_state.pth"):
+    with pytest.raises(FileNotFoundError, match=r"iter_1_trainer_state\.pth"):
         new_trainer(tmp_path).train(checkpoint_path=str(tmp_path / "iter_1"))
 
 

@@ -2,7 +2,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from torch import nn
 
 from modelscope_vitadapter.training.parameter_groups import layer_of, parameter_groups

@@ -16,7 +16,7 @@ def test_options_change_fields_and_lists_become_tuples():
 
 
 def test_an_unknown_option_is_named():
-    with pytest.raises(ValueError, match="no option 'learning_rat'.*learning_rate"):
+    with pytest.raises(ValueError, match=r"no option 'learning_rat'.*learning_rate"):
         Recipe().changed({"learning_rat": 1.0})
 
 

@@ -16,7 +16,7 @@ def test_falls_along_the_polynomial_to_zero():
 
 
 def test_the_warm_up_multiplies_the_decayed_rate():
-    # mmcv: rate * (1 - (1 - step / warmup) * (1 - ratio))
+    # As in mmcv, where the warm-up takes a share off the regular rate.
     assert factors([0, 5]) == pytest.approx([0.1, 0.95 * (1 - 0.5 * 0.9)])
     assert factors([0], warmup_iters=0) == [1.0]
 

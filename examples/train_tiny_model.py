@@ -1,0 +1,166 @@
+"""Trains the tiny model on drawn scenes, or fine-tunes it to other shapes.
+
+    python examples/train_tiny_model.py                      # writes examples/tiny_model's weights
+    python examples/train_tiny_model.py --other-shapes OUT   # fine-tunes it to hexagons and others
+
+Both use the trainer of this package, with one process for each core, on scenes that are drawn when
+their turn comes; a folder of pictures and label maps would do as well. Each takes below ten minutes
+on two cores.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from drawn_scenes import (
+    CLASSES,
+    FITTING_TEXTURES,
+    HELD_OUT_TEXTURES,
+    OTHER_CLASSES,
+    OTHER_PALETTE,
+    PALETTE,
+    draw_scene,
+)
+
+HERE = Path(__file__).parent
+MODEL_DIR = HERE / "tiny_model"
+WEIGHTS = "pytorch_model.pt"
+TRAINER = "vitadapter-segmentation-trainer"
+
+TRAINING, VALIDATION = 1, 2
+"""First number of the seeds; each stream of scenes is independent of the others."""
+
+SIDES = {TRAINING: (96, 224), VALIDATION: (75, 400)}
+"""Heights and widths of the scenes, in pixels: those for validation are smaller and larger too."""
+
+TEXTURES = {TRAINING: FITTING_TEXTURES, VALIDATION: HELD_OUT_TEXTURES}
+
+RECIPE = {
+    "max_iters": 2400,
+    "batch_size": 8,
+    "learning_rate": 1.5e-3,
+    "layer_decay": 1.0,  # nothing is pre-trained
+    "weight_decay": 0.02,
+    "warmup_iters": 100,
+    "clip_norm": 1.0,
+    "drop_path": 0.0,
+    "ratio_range": (0.9, 1.1),
+    "cat_max_ratio": 1.0,
+    "photometric": False,  # the colours of scenes are random already
+}
+"""How the tiny model is trained; what is not here is the paper's."""
+
+FINE_TUNING = {**RECIPE, "max_iters": 600, "learning_rate": 5e-4}
+"""How the trained model is fine-tuned to other shapes."""
+
+
+class DrawnScenes:
+    """Labelled scenes as the trainer takes them: scene k is drawn when it is asked for.
+
+    Args:
+        stream: `TRAINING` or `VALIDATION`.
+        count: number of scenes.
+        classes: names of the shapes, the background first.
+    """
+
+    def __init__(self, stream: int, count: int, classes: tuple[str, ...]) -> None:
+        from modelscope_vitadapter.labelled.label_ids import LabelIds
+
+        self.label_ids = LabelIds()
+        self.stream, self.count, self.classes = stream, count, classes
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> object:
+        from modelscope_vitadapter.labelled.samples import Sample
+
+        rng = np.random.default_rng((self.stream, index))
+        low, high = SIDES[self.stream]
+        height, width = (int(side) for side in rng.integers(low, high + 1, 2))
+        image, labels = draw_scene(rng, height, width, TEXTURES[self.stream], classes=self.classes)
+        name = f"scene {index}"
+        return Sample(name=name, image=image, label=labels, label_name=f"labels of {name}")
+
+
+def main() -> None:
+    """Starts one training process for each core."""
+    arguments = parse_arguments()
+    if "RANK" in os.environ or arguments.processes == 1:
+        train(arguments)
+        return
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={arguments.processes}", __file__, *sys.argv[1:]]
+    # One thread each: on tensors this small threads mostly wait for each other.
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--other-shapes", action="store_true", help="fine-tune to other classes")
+    parser.add_argument("--output", type=Path, help="model directory to write")
+    parser.add_argument("--work-dir", type=Path, default=HERE / "work_dir")
+    parser.add_argument("--iters", type=int, help="steps, in place of the recipe's")
+    parser.add_argument("--batch-size", type=int, help="scenes in a step")
+    parser.add_argument("--scenes", type=int, default=48, help="scenes that are validated on")
+    parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 2))
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.output is None and not arguments.other_shapes:
+        arguments.output = MODEL_DIR
+    return arguments
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Trains, and writes the model directory."""
+    import torch
+    from modelscope.trainers import build_trainer
+
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    recipe = dict(FINE_TUNING if arguments.other_shapes else RECIPE, seed=arguments.seed)
+    for field, value in (("max_iters", arguments.iters), ("batch_size", arguments.batch_size)):
+        if value is not None:
+            recipe[field] = value
+    classes = OTHER_CLASSES if arguments.other_shapes else CLASSES
+    trainer = build_trainer(
+        TRAINER,
+        default_args={
+            "model": str(MODEL_DIR),
+            "from_scratch": not arguments.other_shapes,
+            "train_dataset": DrawnScenes(
+                TRAINING, recipe["max_iters"] * recipe["batch_size"], classes
+            ),
+            "eval_dataset": DrawnScenes(VALIDATION, arguments.scenes, classes),
+            "classes": classes,
+            "palette": OTHER_PALETTE if arguments.other_shapes else PALETTE,
+            "work_dir": str(arguments.work_dir),
+            "check_data": False,  # scenes are drawn right
+            "device": "cpu",
+            "recipe": recipe,
+            "run": {"workers": 0, "evaluation_interval": recipe["max_iters"] // 3},
+        },
+    )
+    trainer.train()
+    if os.environ.get("RANK", "0") != "0":
+        return
+    best = arguments.work_dir / "output_best"
+    if arguments.output is not None:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        names = ("mmcv_config.py", "configuration.json", WEIGHTS)
+        for name in names[2:] if arguments.output == MODEL_DIR else names:
+            shutil.copyfile(best / name, arguments.output / name)
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in trainer.metric_values.items())
+    print(f"on {arguments.scenes} unseen scenes: {figures}; {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
