@@ -92,7 +92,7 @@ def _draw_confusions(axes: Axes, evaluation: Evaluation) -> None:
     bars = axes.barh(
         range(len(worst)), [100 * one.pixels / total for one in worst], 0.6, color="tab:red"
     )
-    axes.bar_label(bars, [f" {100 * one.share:.0f} % of class" for one in worst], fontsize=7)
+    axes.bar_label(bars, [f" {100 * one.share:.1f} % of class" for one in worst], fontsize=7)
     axes.set_yticks(range(len(worst)), names, fontsize=7)
     axes.set_ylim(-0.6, max(len(worst), 1) - 0.4)
     axes.margins(x=0.25)

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -47,9 +48,25 @@ def test_two_processes_share_the_pictures_and_both_have_the_sum(tmp_path, alone)
         np.testing.assert_array_equal(result["counts"], alone)
 
 
-def test_one_process_goes_on_where_two_were_stopped(tmp_path, alone):
-    results = start_two(tmp_path, stop_after=2)
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A folder with the state that two processes left after two pictures each."""
+    folder = tmp_path_factory.mktemp("stopped")
+    results = start_two(folder, stop_after=2)
     assert [result["counts"] for result in results] == [None, None]
+    return folder
+
+
+def test_two_processes_go_on_where_two_were_stopped(stopped, tmp_path, alone):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    results = start_two(tmp_path)
+    assert [result["seen"] for result in results] == [2, 1]
+    for result in results:
+        np.testing.assert_array_equal(result["counts"], alone)
+
+
+def test_one_process_goes_on_where_two_were_stopped(stopped, tmp_path, alone):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     seen = []
 
     def segment(images):
