@@ -224,3 +224,19 @@ def test_files_and_functions_stay_short(name):
         and node.end_lineno - node.lineno + 1 > MAX_FUNCTION_LINES
     }
     assert long == {}
+
+
+@inside("training/")
+def test_training_knows_no_modelscope_and_no_trainer(name):
+    assert third_parties(module_level_imports_of(name)) <= {"torch", "numpy", "cv2"}
+    known = {"build", "checkpoint", "config", "images", "labelled", "model_config", "network"}
+    assert own_parts(imports_of(name)) <= BASIS | known | {"training"}
+
+
+def test_only_the_command_and_the_hooks_refer_to_the_trainer():
+    users = {
+        name
+        for name in NAMES
+        if any(one.startswith(f"{PACKAGE}.trainer") for one in imports_of(name))
+    }
+    assert {name for name in users if not name.startswith("trainer/")} == {"command/train.py"}

@@ -89,6 +89,9 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
         ConfigError, CheckpointError, TrainingError, ValueError: see `open_inputs` and `Recipe`.
     """
 
+    _epoch = _inner_iter = 0
+    _stop_training = False
+
     def __init__(
         self,
         model: str | os.PathLike[str] | VitAdapterSemanticSegmentation,
@@ -116,7 +119,6 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
         self.freeze = parse_freeze(freeze)
         self._adapter_form = adapter_form
         self._trusts = bool(kwargs.get("trust_remote_code", False))
-        kwargs.pop("launcher", None)  # torchrun's environment says what is needed
         place = create_device(device)
         join_processes(place.type)
         self._given = model if isinstance(model, VitAdapterSemanticSegmentation) else None
@@ -139,24 +141,24 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
         )
         self.inputs = open_inputs(Path(source), self.run_settings.work_dir, options)
         self.stop_request = StopRequest()
-        self._epoch = self._inner_iter = 0
-        self._stop_training = False
         super().__init__(
             model=os.fspath(self.inputs.model_dir),
             work_dir=os.fspath(self.run_settings.work_dir),
             seed=self.recipe.seed,
             max_epochs=math.ceil(self.max_iters / self.iters_per_epoch),
             device=str(local_device(place)),
-            **kwargs,
+            **{**kwargs, "launcher": None},  # torchrun's environment says what is needed
         )
-        apply_recipe(self.model.model, self.recipe)
-        freeze_parameters(self.model.model, self.freeze)
-        self.training_network = TrainingNetwork(
-            self.model.model,
-            build_criterion(self.model).to(self.device),
-            freeze=self.freeze,
-            dtype=getattr(torch, self.recipe.dtype),
-        )
+        self.training_network = self._build_training_network()
+
+    def _build_training_network(self) -> TrainingNetwork:
+        """The model's network, arranged by the recipe, with the criterion of its configuration."""
+        network = self.model.model
+        apply_recipe(network, self.recipe)
+        freeze_parameters(network, self.freeze)
+        criterion = build_criterion(self.model).to(self.device)
+        dtype = getattr(torch, self.recipe.dtype)
+        return TrainingNetwork(network, criterion, freeze=self.freeze, dtype=dtype)
 
     def get_or_download_model_dir(self, model: str, *args: Any, **kwargs: Any) -> str:
         """The directory of a model; a local one is taken as it is, without asking the hub."""

@@ -25,7 +25,7 @@ def without_comments(code):
 
 @pytest.mark.parametrize("name", READMES)
 def test_python_code_runs(name, installed, tmp_path):
-    first, offline = blocks(name, "python")
+    first, _, _, offline = blocks(name, "python")  # the others: `test_newcomer`
     shutil.copy(REPOSITORY / "examples" / "scene.png", tmp_path / "photo.jpg")
     home = tmp_path / "home"
     shown = "\nprint(result['labels'], len(result['masks']), result['scores'][0])\n"

@@ -10,7 +10,6 @@ from modelscope_vitadapter.training.start.config import (
 )
 from tests.support.configs import tiny_config
 
-
 PIPELINE = {"data": {"test": {"pipeline": [{"type": "LoadImageFromFile"}]}}}
 
 
