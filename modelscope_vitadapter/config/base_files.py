@@ -12,6 +12,7 @@ from modelscope_vitadapter.config.limits import (
     MAX_BASE_DEPTH,
     MAX_FILES,
     Budget,
+    RefusedValueError,
     WorkExceededError,
 )
 from modelscope_vitadapter.config.merging import merge
@@ -19,6 +20,7 @@ from modelscope_vitadapter.config.scanning import BASE_KEY, Statement, summarise
 from modelscope_vitadapter.config.source import Source, refusal
 from modelscope_vitadapter.config.statements import Runner
 from modelscope_vitadapter.config.unreadable import Unreadable
+from modelscope_vitadapter.config.values import unshared
 
 MAX_PATH = 1000
 """Characters of a `_base_` entry."""
@@ -116,8 +118,15 @@ class FileReader:
                 problem = f"{entry!r} and another _base_ file both define {', '.join(twice)}"
                 remedy = "Define each name in one of them."
                 raise source.refusal(statements[-1].node, problem, remedy)
-            base.update(values)
+            base.update({name: self._apart(value, path) for name, value in values.items()})
         return base
+
+    def _apart(self, value: Any, path: Path) -> Any:
+        """A value of a base file as mmengine hands it on: no two places in it share an object."""
+        try:
+            return unshared(value, self._budget)
+        except RefusedValueError as error:
+            return Unreadable(str(refusal(str(path), str(error), "Simplify it.")))
 
     def _locate(self, entry: Any, directory: Path, chain: tuple[Path, ...]) -> Path:
         """The path that a `_base_` entry means, once it is known to be inside the directory.

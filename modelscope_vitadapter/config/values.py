@@ -68,6 +68,28 @@ def measure(value: Any, budget: Budget, *, allow_unreadable: bool = False) -> No
             pending += [(entry, depth + 1) for entry in item]
 
 
+def unshared(value: Any, budget: Budget) -> Any:
+    """Copy a value, so that no two places in it hold one dictionary or list.
+
+    Args:
+        value: A config value; it may hold `Unreadable`s.
+        budget: Pays for each element.
+
+    Raises:
+        RefusedValueError: As `measure` does.
+    """
+    measure(value, budget, allow_unreadable=True)
+    return _copied(value)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_copied, value))
+    return value
+
+
 def _is_unusual(key: Any) -> bool:
     """Whether other keys can be chosen that have the same hash."""
     if isinstance(key, int):

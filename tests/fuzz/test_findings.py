@@ -5,7 +5,8 @@ import json
 import pytest
 
 from modelscope_vitadapter.checkpoint.formats import open_checkpoint
-from modelscope_vitadapter.errors import CheckpointError
+from modelscope_vitadapter.config.reader import execute_config, read_config
+from modelscope_vitadapter.errors import CheckpointError, ConfigError
 from tests.fuzz.safetensors_bytes import join
 
 
@@ -24,3 +25,26 @@ def test_half_a_surrogate_pair_is_no_name(tmp_path, header):
     with pytest.raises(CheckpointError, match="no valid JSON") as refused:
         open_checkpoint(path)
     assert str(refused.value).encode()
+
+
+SHARED = "shared = [1]\nlib = dict(b=shared)\nmodel = dict(a=[lib, (shared, 2)], b=shared)\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "held"),
+    [
+        ("n = dict(**_base_.lib)\nn['b'][:1] = []", [[3], [3], [3]]),
+        ("_base_.lib.b += [2]", [[3], [3], [3]]),
+        ("_base_.model.b[0] = 5", [[3], [3], [5]]),
+        ("_base_.model['a'][0].b[0] = 5", [[5], [3], [3]]),
+    ],
+)
+def test_values_of_a_base_file_share_nothing(tmp_path, change, held):
+    """As mmengine hands them on; in the base file's own statements they do."""
+    (tmp_path / "base.py").write_text(SHARED + "lib['b'][0] += 2\n", encoding="utf-8")
+    path = tmp_path / "mmcv_config.py"
+    lines = ["_base_ = 'base.py'", "CLASSES = PALETTE = []", change, "model = dict(c=1)"]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    for config in (read_config(path), execute_config(path, ConfigError("compared"))):
+        model = config.model
+        assert [model.a[0].b, model.a[1][0], model.b] == held

@@ -20,7 +20,7 @@ SPARE_BYTES = 3 * 2**30
 def main(arguments=None):
     """Try inputs until the time is over or enough were tried."""
     options = parsed(arguments)
-    lines = None
+    lines, slowness = None, 3.0 if options.traced else 1.0
     if options.traced:
         from tests.fuzz.lines import Lines
 
@@ -38,8 +38,8 @@ def main(arguments=None):
     rounds = Rounds(
         root,
         failures=Path(options.failures),
-        limit=options.limit,
-        slowness=3.0 if options.traced else 1.0,
+        limit=options.limit * slowness,
+        slowness=slowness,
         say=say,
     )
     end = time.monotonic() + options.seconds
@@ -63,7 +63,7 @@ def parsed(arguments):
     parser.add_argument("--examples", type=int, help="of each kind in a round")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=3600.0)
-    parser.add_argument("--limit", type=float, default=20.0, help="seconds until an input hangs")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds until an input hangs")
     parser.add_argument("--traced", action="store_true", help="report the lines reached")
     return parser.parse_args(arguments)
 
