@@ -76,12 +76,12 @@ class ExactCheckpointProcessor(CheckpointProcessor):  # type: ignore[misc]  # un
         try:
             trainer.optimizer.load_state_dict(content["optimizer"])
             trainer.lr_scheduler.load_state_dict(content["lr_scheduler"])
+            meta: dict[str, Any] = content["meta"]
         except (KeyError, ValueError) as error:
             raise CheckpointError(
                 f"'{state}' does not fit this run: {error}. Resume with the options (frozen "
                 "parts, recipe) of the run that wrote it."
             ) from error
-        meta: dict[str, Any] = content.get("meta", {})
         return meta
 
 
@@ -91,6 +91,21 @@ class ExactLoadHook(LoadCheckpointHook):  # type: ignore[misc]  # ModelScope is 
     def __init__(self) -> None:
         super().__init__()
         self.processor = ExactCheckpointProcessor()
+
+    @staticmethod
+    def _restore_training_state(trainer: Any, meta: dict[str, Any]) -> None:
+        """Puts counters and the states of hooks back.
+
+        ModelScope names states by class and place in the list of hooks, and loses those of all
+        hooks behind one that was not there before; here the class decides.
+        """
+        for counter in ("epoch", "iter", "inner_iter"):
+            setattr(trainer, f"_{counter}", meta[counter])
+        states = {name.rsplit("-", 1)[0]: value for name, value in meta.items()}
+        for hook in trainer.hooks:
+            state = states.get(str(type(hook)))
+            if state:
+                hook.load_state_dict(state)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for each other: one may look through a whole data set meanwhile."""
 
 
 def join_processes(device_type: str) -> bool:
@@ -22,7 +26,8 @@ def join_processes(device_type: str) -> bool:
     if not distributed.is_available() or int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return False
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device_type == "cuda" else "gloo")
+        backend = "nccl" if device_type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)
     return True
 
 

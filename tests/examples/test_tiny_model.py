@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from modelscope.pipelines import pipeline
+from safetensors.torch import load_file
 
 import modelscope_vitadapter  # noqa: F401  # registers its classes, also where no hook is installed
 from modelscope_vitadapter import segmentation_model
@@ -28,7 +29,7 @@ MEGABYTE = 1_000_000
 scenes = SimpleNamespace(**runpy.run_path(str(EXAMPLES / "drawn_scenes.py")))
 
 TESTING = 3
-"""First number of this test's seeds; the fitting script uses 1 and 2."""
+"""First number of this test's seeds; the training script uses 1 and 2."""
 
 SIZES = [(75, 110), (160, 160), (240, 320), (300, 128), (128, 400), (210, 97)]
 """`(height, width)`: smaller and larger than the model's window, upright, square, elongated."""
@@ -188,16 +189,37 @@ class TestDrawScene:
         assert np.median(distance[labels > 0]) > 60 > np.median(distance[labels == 0])
 
 
-@pytest.mark.slow
-def test_fitting_script_writes_a_checkpoint_that_loads(tmp_path, config):
-    path = tmp_path / "pytorch_model.pt"
-    script = EXAMPLES / "fit_tiny_model.py"
-    command = [sys.executable, str(script), "--steps", "2", "--seed", "1", "--output", str(path)]
-    subprocess.run(command, check=True, cwd=EXAMPLES.parent)
-    network = build_on_meta(config)
-    load_into(network, path)
-    shipped = torch.load(TINY_MODEL / "pytorch_model.pt", weights_only=True)
-    fitted = network.state_dict()
-    assert not torch.equal(
-        fitted["decode_head.cls_embed.weight"], shipped["decode_head.cls_embed.weight"]
+def run_training(*arguments):
+    command = [sys.executable, str(EXAMPLES / "train_tiny_model.py"), "--iters", "2"]
+    command += ["--batch-size", "2", "--scenes", "2", "--seed", "1", *map(str, arguments)]
+    done = subprocess.run(
+        command, check=True, cwd=EXAMPLES.parent, capture_output=True, encoding="utf-8"
     )
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_training_script_writes_a_model_that_loads(tmp_path, config):
+    target = tmp_path / "model"
+    shown = run_training("--output", target, "--work-dir", tmp_path / "work", "--processes", "2")
+    assert "on 2 unseen scenes: mIoU" in shown
+    network = build_on_meta(config)
+    load_into(network, target / "pytorch_model.pt")
+    shipped = torch.load(TINY_MODEL / "pytorch_model.pt", weights_only=True)
+    trained = network.state_dict()
+    name = "decode_head.cls_embed.weight"
+    assert not torch.equal(trained[name], shipped[name])
+
+
+@pytest.mark.slow
+def test_training_script_fine_tunes_to_other_shapes(tmp_path):
+    target = tmp_path / "model"
+    work = tmp_path / "work"
+    run_training("--other-shapes", "--output", target, "--work-dir", work, "--processes", "1")
+    segmentor = pipeline("image-segmentation", model=str(target), device="cpu")
+    assert tuple(segmentor.model.CLASSES) == scenes.OTHER_CLASSES
+    start = load_file(work / "start" / "model.safetensors")
+    shipped = torch.load(TINY_MODEL / "pytorch_model.pt", weights_only=True)
+    fresh = {name for name in start if start[name].shape != shipped[name].shape}
+    assert fresh == {"decode_head.cls_embed.weight", "decode_head.cls_embed.bias"}
+    assert all(torch.equal(start[name], shipped[name]) for name in start.keys() - fresh)

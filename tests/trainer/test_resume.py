@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from modelscope_vitadapter.errors import CheckpointError
-from modelscope_vitadapter.trainer.checkpoints import latest_checkpoint
+from modelscope_vitadapter.trainer.checkpoints import latest_checkpoint, save_now
+from modelscope_vitadapter.trainer.hooks import BestHook
 from tests.trainer.runs import RECIPE, Recorder, StopAfter, new_trainer, weights
+from tests.training.drawn_pictures import DrawnPictures
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,20 @@ def test_a_run_that_was_stopped_twice(tmp_path, whole):
     third.train(checkpoint_path=str(latest_checkpoint(tmp_path)))
     for name, value in whole[0].items():
         assert torch.equal(weights(third)[name], value), name
+
+
+def test_the_best_figure_is_remembered_whatever_other_hooks_there_are(tmp_path):
+    options = {"eval_dataset": DrawnPictures(2), "run": {"evaluation_interval": 1}}
+    trainer = new_trainer(tmp_path, callbacks=[StopAfter(2), Recorder()], **options)
+    trainer.train()
+    (best,) = (hook for hook in trainer.hooks if isinstance(hook, BestHook))
+    best._best_metric = 0.99
+    save_now(trainer)
+    again = new_trainer(tmp_path, **options)
+    again.train(checkpoint_path=str(tmp_path / "iter_3"))
+    (best,) = (hook for hook in again.hooks if isinstance(hook, BestHook))
+    assert best._best_metric == 0.99
+    assert again.iter == RECIPE["max_iters"]
 
 
 def test_weights_do_change_from_step_to_step(tmp_path, whole):
