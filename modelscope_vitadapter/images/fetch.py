@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,9 @@ MAX_REDIRECTS = 10
 
 _CHUNK_BYTES = 2**16
 _GONE = (404, 410)
+_ENCODINGS = {"", "identity", "gzip", "x-gzip", "deflate"}
+"""Of what was asked not to be encoded. These grow by a thousand times at most in one packet; what
+others can, older versions of urllib3 unpack without a limit."""
 
 
 def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
@@ -53,7 +57,8 @@ def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 
     Raises:
         ImageNotFoundError: There is no such file.
-        ImageError: The path is a directory, cannot be read or holds more than `max_bytes`.
+        ImageError: The path is a directory, a pipe or a device, cannot be read, or holds more than
+            `max_bytes`.
     """
     name = describe(path)
     try:
@@ -61,8 +66,14 @@ def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
             raise ImageError(
                 f"{name} is a directory, expected an image file: pass one of its files"
             )
-        with path.open("rb") as stream:
-            length = min(os.fstat(stream.fileno()).st_size, max_bytes)
+        with open(path, "rb", opener=_open_without_waiting) as stream:
+            about = os.fstat(stream.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise ImageError(
+                    f"{name} is a pipe or a device, expected an image file: read it yourself and "
+                    "pass the bytes"
+                )
+            length = min(about.st_size, max_bytes)
             return _read_at_most(stream.read, max_bytes, name, at_first=length + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageNotFoundError(
@@ -75,6 +86,11 @@ def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         raise ImageError(
             f"{name} cannot be read: {reason}; expected an image file that may be opened"
         ) from error
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a named pipe would make a plain `open` wait for whoever writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def fetch_url(
@@ -177,11 +193,11 @@ def _check_head(answer: requests.Response, max_bytes: int, name: str) -> None:
     length = answer.headers.get("Content-Length", "")
     if length.isdecimal() and (len(length) > len(str(max_bytes)) or int(length) > max_bytes):
         raise _too_long(name, max_bytes)
-    encoding = answer.headers.get("Content-Encoding", "")
-    if "," in encoding:
+    encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
         raise ImageError(
-            f"{name} cannot be fetched: the answer is encoded more than once ({encoding!r:.60}), "
-            "expected the picture as it is; pass a local file"
+            f"{name} cannot be fetched: the answer is encoded more than once or in an unusual way "
+            f"({encoding!r:.60}), expected the picture as it is, or gzip; pass a local file"
         )
 
 

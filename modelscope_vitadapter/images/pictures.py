@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from modelscope_vitadapter.errors import ImageError, ImageMemoryError
 from modelscope_vitadapter.images.arrays import array_to_bgr
+from modelscope_vitadapter.images.bombs import refuse_bombs
 from modelscope_vitadapter.images.naming import describe
 from modelscope_vitadapter.images.pillow_limit import TooManyPixelsError, pillow_limit
 
@@ -29,6 +30,10 @@ plug-in of Pillow."""
 
 BAND_PIXELS = 2**20
 """Pixels that are converted at a time: beside the picture and the result little is held."""
+
+MAX_EXIF_BYTES = 2**22
+"""EXIF data that is looked at: Pillow makes an object of each number in it. Cameras write
+64 KiB at most."""
 
 CheckSize = Callable[[str, tuple[int, int]], None]
 """Called with the name of an input and its `(height, width)` before its pixels are decoded; raises
@@ -73,11 +78,15 @@ def decode_picture(
 
     Raises:
         ImageMemoryError: The memory for it is not there.
-        ImageError: The content is no picture, is cut short, or has too many pixels.
+        ImageError: The content is no picture, is cut short, has too many pixels, or asks for far
+            more work than its pixels (see `refuse_bombs`).
     """
     name = name or describe(content)
     if not content:
-        raise ImageError(f"{name} is empty, expected an encoded picture such as JPEG or PNG")
+        raise ImageError(
+            f"{name} is empty, expected an encoded picture such as JPEG or PNG; save it anew"
+        )
+    refuse_bombs(content, name)
     try:
         with pillow_limit(max_pixels), _open(content) as picture:
             _check_pixels(picture, name, max_pixels)
@@ -140,6 +149,8 @@ def _open(content: bytes) -> Image.Image:
 def _upright(picture: Image.Image) -> Image.Image:
     """Return the decoded picture turned as its EXIF orientation says; `picture` may be closed."""
     picture.load()  # TIFF turns itself, and has no orientation left after that
+    if len(picture.info.get("exif") or b"") > MAX_EXIF_BYTES:
+        return picture
     try:
         orientation: Any = picture.getexif().get(ExifTags.Base.Orientation)
         turn = _TURNS.get(orientation)
@@ -200,7 +211,10 @@ def _check_pixels(picture: Image.Image, name: str, max_pixels: int | None) -> No
     width, height = picture.size
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     if width == 0 or height == 0:
-        raise ImageError(f"{name} is empty: height {height}, width {width}, expected a picture")
+        raise ImageError(
+            f"{name} is empty: height {height}, width {width}, expected at least one pixel; save "
+            "it anew"
+        )
     if width * height > limit:
         raise _too_many_pixels(name, picture.size, limit)
 

@@ -127,6 +127,52 @@ def huge_tiff(side):
     return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4)
 
 
+def segment(marker, content):
+    """A segment of a JPEG file."""
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def jpeg_of_scans(side, scans):
+    """A progressive JPEG, grey, each of whose scans says in a few bytes that nothing changes."""
+    blocks = (-(-side // 8)) ** 2
+    bits = ""
+    while blocks > 0:  # runs of up to 32767 blocks, each a code of one bit and 14 bits of length
+        run = min(max(blocks, 2**14), 2**15 - 1)
+        bits += f"0{run - 2**14:014b}"
+        blocks -= run
+    bits += "1" * (-len(bits) % 8)
+    data = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    one_code = bytes([1] + [0] * 15)
+    head = segment(0xDB, b"\0" + b"\1" * 64)
+    head += segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0")
+    head += segment(0xC4, b"\x00" + one_code + b"\0") + segment(0xC4, b"\x10" + one_code + b"\xe0")
+    scan = segment(0xDA, b"\1\1\0\1\x3f\0") + data
+    return b"\xff\xd8" + head + scan * scans + b"\xff\xd9"
+
+
+def jpeg_with_exif(parts, size=50):
+    """A JPEG whose EXIF data is spread over segments."""
+    content = encode(PICTURE, "JPEG")
+    return content[:2] + segment(0xE1, b"Exif\0\0" + b"x" * size) * parts + content[2:]
+
+
+def tiff_of_strips(count, kind=1):
+    """A TIFF file of one pixel that lists `count` strips, in numbers of a TIFF type."""
+    size = {1: 1, 3: 2, 4: 4}[kind]
+    entries = ((256, 4, 1, 1), (257, 4, 1, 1), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1))
+    entries += ((273, kind, count, 8), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, 1, 1))
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    start = 8 + count * size
+    return b"II*\0" + struct.pack("<I", start) + (b"\x08" + bytes(size - 1)) * count + directory
+
+
+def png_with_long_exif(count):
+    """A PNG with EXIF data in which the orientation is a list of 16-bit numbers, all 6."""
+    exif = b"II*\0" + struct.pack("<IHHHII", 8, 1, 274, 3, count, 26) + bytes(4) + b"\6\0" * count
+    return png_of(RGB, 2, more=chunk(b"eXIf", exif))
+
+
 def huge_gif(side):
     """A GIF file of a few bytes that claims to be a square of this side."""
     size = struct.pack("<HH", side, side)

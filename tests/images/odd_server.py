@@ -121,6 +121,9 @@ ROUTES = {
     "/gzip-twice": sends(
         answer(gzip.compress(gzip.compress(PICTURE_FILE)), b"Content-Encoding: gzip, gzip")
     ),
+    "/brotli": sends(answer(PICTURE_FILE, b"Content-Encoding: br")),
+    "/zstd": sends(answer(PICTURE_FILE, b"Content-Encoding: zstd")),
+    "/identity": sends(answer(PICTURE_FILE, b"Content-Encoding: Identity")),
     "/garbled": sends(answer(b"no gzip at all", b"Content-Encoding: gzip")),
     "/text": sends(answer(b"<html>", b"Content-Type: image/png")),
     "/cut": sends(answer(PICTURE_FILE[:50], length(len(PICTURE_FILE)))),

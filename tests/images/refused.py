@@ -1,6 +1,8 @@
 """What `docs/pictures.md` says is refused: a form to inputs of it, and words of the reason."""
 
+import contextlib
 import io
+import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +21,10 @@ from tests.images.makers import (
     huge_gif,
     huge_tiff,
     icon,
+    jpeg_of_scans,
+    jpeg_with_exif,
     png,
+    tiff_of_strips,
 )
 
 KNOWN_FORMATS = "is no picture that is read .* convert it first"
@@ -64,6 +69,14 @@ def text_bomb():
     comment = b"".join(packer.compress(bytes(2**20)) for _ in range(200)) + packer.flush()
     more = chunk(b"zTXt", b"Comment\0\0" + comment)
     return png(1, 1, 8, 2, b"\0abc", more=more)
+
+
+def devices():
+    if not hasattr(os, "mkfifo"):
+        return ["NUL"]
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo("pipe")
+    return ["pipe", "/dev/zero"]
 
 
 def with_value(value):
@@ -115,6 +128,16 @@ LARGE = {
     "decompression bomb, inside an icon": Refused(
         lambda: [icon(png(30_000, 30_000, 8, 2, b""), 16, 16)], r"900000000 pixels.*max_pixels="
     ),
+    "JPEG that passes over its pixels more than 100 times": Refused(
+        lambda: [jpeg_of_scans(64, 101), jpeg_of_scans(8000, 20_000)], "more than 100 passes"
+    ),
+    "JPEG with EXIF data of more than 64 segments": Refused(
+        lambda: [jpeg_with_exif(65), jpeg_with_exif(1000, 65_000)], "more than 64 segments"
+    ),
+    "TIFF with a table of more than 262144 numbers": Refused(
+        lambda: [tiff_of_strips(4_000_000), tiff_of_strips(400_000, 4)],
+        "00000 numbers in entry 273",
+    ),
     "decompression bomb, comment of a PNG": Refused(lambda: [text_bomb()], "cannot be decoded"),
     "more than `max_pixels`": Refused(
         lambda: [encode(PICTURE, "PNG"), encode(PICTURE, "JPEG"), PICTURE],
@@ -153,6 +176,7 @@ ADDRESSES = {
     "file that does not exist": array(
         "does not exist, .* check the path", "missing.png", error=ImageNotFoundError
     ),
+    "pipe or device": Refused(devices, "is a pipe or a device.* pass the bytes"),
     "directory": array("is a directory", "."),
     "address of another scheme than http and https": array(
         "are not read",

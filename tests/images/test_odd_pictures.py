@@ -95,7 +95,8 @@ def test_refused(form, tmp_path, monkeypatch):
             assert "password" not in str(caught.value)
 
 
-def test_the_process_reads_on_after_a_refusal():
+def test_the_process_reads_on_after_a_refusal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for case in REFUSED.values():
         for source in case.make():
             with pytest.raises(ImageError):
