@@ -9,7 +9,7 @@ from modelscope.trainers.hooks.priority import Priority
 from tests.training.drawn_pictures import DrawnPictures
 
 MODEL = Path(__file__).parents[1] / "golden" / "base"
-"""17 classes, windows of 64; drop path, dropout and checkpointed activations are on."""
+"""17 classes, windows of 64; drop path and checkpointed activations are on."""
 
 NAME = "vitadapter-segmentation-trainer"
 PICTURES = 10
