@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from modelscope_vitadapter.config.dependencies import Dependencies
@@ -11,14 +11,14 @@ from modelscope_vitadapter.config.unreadable import Unreadable
 from modelscope_vitadapter.config.values import CONTAINERS, MUTABLE
 
 
-def mutable_ids(values: Iterable[Any], budget: Budget) -> set[int]:
-    """Identities of all dicts, lists and sets that can be reached from values.
+def mutable_objects(values: Iterable[Any], budget: Budget) -> dict[int, Any]:
+    """All dicts, lists and sets that can be reached from values, by their identities.
 
     Args:
         values: Config values.
         budget: Pays for each element that is looked at.
     """
-    found: set[int] = set()
+    found: dict[int, Any] = {}
     seen: set[int] = set()
     pending = [value for value in values if isinstance(value, CONTAINERS)]
     while pending:
@@ -28,14 +28,14 @@ def mutable_ids(values: Iterable[Any], budget: Budget) -> set[int]:
         seen.add(id(item))
         budget.spend(1 + len(item))
         if isinstance(item, MUTABLE):
-            found.add(id(item))
+            found[id(item)] = item
         parts = item.values() if isinstance(item, dict) else item
         pending += [part for part in parts if isinstance(part, CONTAINERS)]
     return found
 
 
 def replace_objects(
-    names: dict[str, Any], objects: set[int], mark: Unreadable, budget: Budget
+    names: dict[str, Any], objects: Collection[int], mark: Unreadable, budget: Budget
 ) -> None:
     """Put a mark in place of objects, wherever the values of names hold them.
 
@@ -92,16 +92,16 @@ class Aliases:
         self._dependencies = dependencies
         self._budget = budget
 
-    def reachable(self, names: Iterable[str]) -> set[int]:
-        """Identities of the objects that code which reads `names` can change."""
+    def reachable(self, names: Iterable[str]) -> dict[int, Any]:
+        """The objects that code which reads `names` can change, by their identities."""
         reached = self._dependencies.reachable(names)
         self._budget.spend(len(reached))
         return self.inside(*(self._names[name] for name in reached & self._names.keys()))
 
-    def inside(self, *values: Any) -> set[int]:
-        """Identities of the objects that are, or are inside, `values`."""
-        return mutable_ids(values, self._budget)
+    def inside(self, *values: Any) -> dict[int, Any]:
+        """The objects that are, or are inside, `values`, by their identities."""
+        return mutable_objects(values, self._budget)
 
-    def replace(self, objects: set[int], mark: Unreadable) -> None:
+    def replace(self, objects: Collection[int], mark: Unreadable) -> None:
         """Put a mark in place of objects, wherever a name's value holds them."""
         replace_objects(self._names, objects, mark, self._budget)

@@ -20,7 +20,7 @@ from modelscope_vitadapter.config.scanning import BASE_KEY, Statement, summarise
 from modelscope_vitadapter.config.source import Source, refusal
 from modelscope_vitadapter.config.statements import Runner
 from modelscope_vitadapter.config.unreadable import Unreadable
-from modelscope_vitadapter.config.values import unshared
+from modelscope_vitadapter.config.values import BaseDict, as_base_value
 
 MAX_PATH = 1000
 """Characters of a `_base_` entry."""
@@ -105,7 +105,7 @@ class FileReader:
         if found is None:
             return None
         entries = list(found) if isinstance(found, list | tuple) else [found]
-        base: dict[str, Any] = {}
+        base = BaseDict()
         for entry in entries:
             try:
                 path = self._locate(entry, source.path.parent, chain)
@@ -122,9 +122,9 @@ class FileReader:
         return base
 
     def _apart(self, value: Any, path: Path) -> Any:
-        """A value of a base file as mmengine hands it on: no two places in it share an object."""
+        """A value of a base file as mmengine hands it on, see `as_base_value`."""
         try:
-            return unshared(value, self._budget)
+            return as_base_value(value, self._budget)
         except RefusedValueError as error:
             return Unreadable(str(refusal(str(path), str(error), "Simplify it.")))
 

@@ -25,7 +25,10 @@ class Fields:
         self.path = path
         needed(values)
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{path} is {shown(values)}: expected dict(...) in mmcv_config.py")
+            raise ConfigError(
+                f"{path} is {shown(values)}: expected dict(...). Change it in mmcv_config.py, or "
+                "use the checkpoint's own"
+            )
         self._left: dict[str, object] = {str(key): value for key, value in values.items()}
 
     def refuse(self, key: str, value: object, expected: str) -> ConfigError:
@@ -43,7 +46,10 @@ class Fields:
         """The entry's value as it is; `default` where it is missing."""
         if key not in self._left:
             if default is REQUIRED:
-                raise ConfigError(f"{self.path}.{key} is missing in mmcv_config.py")
+                raise ConfigError(
+                    f"{self.path}.{key} is missing in mmcv_config.py. Add it, or use the "
+                    "checkpoint's own mmcv_config.py"
+                )
             return default
         value = self._left.pop(key)
         needed(value)

@@ -29,7 +29,10 @@ def parse_model(config: Mapping[str, object]) -> ModelSettings:
         ConfigError: for what is missing or can't be honoured, by name.
     """
     if "model" not in config:
-        raise ConfigError("mmcv_config.py defines no `model`: it is no segmentation model's")
+        raise ConfigError(
+            "mmcv_config.py defines no `model`: it is no segmentation model's. Use the "
+            "mmcv_config.py of the checkpoint"
+        )
     fields = Fields(config["model"], "model")
     fields.kind(*SEGMENTORS)
     fields.skip("pretrained", "train_cfg", "init_cfg", "auxiliary_head")
@@ -88,7 +91,7 @@ def parse_classes(config: Mapping[str, object], num_classes: int) -> tuple[str, 
     """
     names = _sequence(config, "CLASSES")
     if not all(isinstance(name, str) for name in names):
-        raise ConfigError("CLASSES in mmcv_config.py: expected a list of names (str)")
+        raise ConfigError("CLASSES in mmcv_config.py: expected a list of names (str). Write it so")
     if len(names) < num_classes:
         raise ConfigError(
             f"CLASSES in mmcv_config.py has {len(names)} names, the decode_head predicts "
@@ -99,10 +102,15 @@ def parse_classes(config: Mapping[str, object], num_classes: int) -> tuple[str, 
 
 def _sequence(config: Mapping[str, object], key: str) -> Sequence[object]:
     if key not in config:
-        raise ConfigError(f"{key} is missing in mmcv_config.py: expected a list")
+        raise ConfigError(
+            f"{key} is missing in mmcv_config.py: expected a list, with an entry for each class. "
+            "Add it"
+        )
     value = needed(config[key])
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ConfigError(f"{key} in mmcv_config.py is {shown(value)}: expected a list")
+        raise ConfigError(
+            f"{key} in mmcv_config.py is {shown(value)}: expected a list. Change it to one"
+        )
     return value
 
 
@@ -119,7 +127,8 @@ def parse_palette(config: Mapping[str, object], num_classes: int) -> list[list[i
         for colour in palette
     ):
         raise ConfigError(
-            "PALETTE in mmcv_config.py: expected a list of [red, green, blue], each 0 to 255"
+            "PALETTE in mmcv_config.py: expected a list of [red, green, blue], each 0 to "
+            "255. Write it so"
         )
     if len(palette) < num_classes:
         raise ConfigError(
@@ -140,6 +149,7 @@ def find_input_transform(config: Mapping[str, object]) -> Sequence[Any]:
         value = needed(value.get(key) if isinstance(value, Mapping) else None)
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise ConfigError(
-            "mmcv_config.py has no data.test.pipeline: expected the list of test transforms"
+            "mmcv_config.py has no data.test.pipeline: expected the list of test transforms. "
+            "Add it, or use the mmcv_config.py of the checkpoint"
         )
     return value

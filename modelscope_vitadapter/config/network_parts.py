@@ -216,7 +216,10 @@ def parse_feed_forward(
     values = layer.take("ffn_cfgs", {"embed_dims": 256})
     path = f"{layer.path}.ffn_cfgs"
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} = {shown(values)} can't be honoured: expected one dict(...)")
+        raise ConfigError(
+            f"{path} = {shown(values)} can't be honoured: expected one dict(...). Change it in "
+            "mmcv_config.py"
+        )
     values = dict(values)
     for older, key in OVERRIDES.items():
         override = layer.take(older, defaults.get(older))

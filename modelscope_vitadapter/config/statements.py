@@ -76,6 +76,10 @@ class Runner:
         node = statement.node
         if statement.binds and statement.binds <= self._reserved:
             return
+        # Before the statement runs: it may bind the names through which it changes an object.
+        changed = self._changed_by_calls(statement)
+        if not statement.evaluable:
+            changed |= self._aliases.reachable(statement.mutates)
         if statement.evaluable and self.dependencies.concerns(statement):
             if isinstance(node, ast.Assign):
                 value = self.evaluator.lazily(node.value)
@@ -93,9 +97,8 @@ class Runner:
             binds = set(self.names) if statement.star_import else statement.binds
             self.budget.spend(len(binds))
             self._bind_unreadable(statement, binds)
-            self._spoil_reachable(statement.mutates, statement)
-        for site in statement.calls:
-            self._follow_call(site, statement)
+        if changed:
+            self._aliases.replace(changed, self._mark(statement))
 
     # Values that become unknown
 
@@ -110,21 +113,22 @@ class Runner:
         if bound:
             self.names.update(dict.fromkeys(bound, self._mark(statement)))
 
-    def _spoil_reachable(self, names: Iterable[str], statement: Statement) -> None:
-        """Mark every object that a statement can reach through names."""
-        objects = self._aliases.reachable(names)
-        if objects:
-            self._aliases.replace(objects, self._mark(statement))
+    def _changed_by_calls(self, statement: Statement) -> dict[int, Any]:
+        """The objects that a statement's calls may change, by their identities."""
+        changed: dict[int, Any] = {}
+        for site in statement.calls:
+            changed |= self._changed_by(site, statement)
+        return changed
 
-    def _follow_call(self, site: CallSite, statement: Statement) -> None:
-        """Mark what a call may have changed: a known object by a method, else all it can reach."""
+    def _changed_by(self, site: CallSite, statement: Statement) -> dict[int, Any]:
+        """What a call may change: a known object by a method, else all that it can reach."""
         function = site.node.func
         if isinstance(function, ast.Attribute) and not site.nested:
             root = root_name(function.value)
             if root in self.names and root not in statement.binds:
                 receiver = self.evaluator.lazily(function.value)
                 if isinstance(receiver, MUTABLE):
-                    self._aliases.replace({id(receiver)}, self._mark(statement))
+                    return {id(receiver): receiver}
                 if not isinstance(receiver, Unreadable):
-                    return
-        self._spoil_reachable(site.names, statement)
+                    return {}
+        return self._aliases.reachable(site.names)

@@ -17,7 +17,13 @@ from modelscope_vitadapter.config.limits import MOVED_PER_UNIT, UNREADABLE_WORK
 from modelscope_vitadapter.config.operators import augmented
 from modelscope_vitadapter.config.scanning import BASE_KEY
 from modelscope_vitadapter.config.unreadable import Unreadable, needed
-from modelscope_vitadapter.config.values import CONTAINERS, MUTABLE, add_entries
+from modelscope_vitadapter.config.values import (
+    CONTAINERS,
+    MUTABLE,
+    BaseDict,
+    add_entries,
+    as_base_value,
+)
 from modelscope_vitadapter.errors import ConfigError
 
 _ERRORS = (ConfigError, *PYTHON_ERRORS)
@@ -175,6 +181,8 @@ class Targets:
             if isinstance(key, slice) and isinstance(container, list):
                 value = collect(needed(value), self._evaluator.budget)
                 self._evaluator.budget.spend_elements(len(container) + len(value))
+            if isinstance(container, BaseDict):
+                value = as_base_value(value, self._evaluator.budget)
             if isinstance(container, dict):
                 add_entries(container, [(key, value)], self._evaluator.budget)
             else:

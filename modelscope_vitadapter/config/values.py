@@ -68,8 +68,18 @@ def measure(value: Any, budget: Budget, *, allow_unreadable: bool = False) -> No
             pending += [(entry, depth + 1) for entry in item]
 
 
-def unshared(value: Any, budget: Budget) -> Any:
-    """Copy a value, so that no two places in it hold one dictionary or list.
+class BaseDict(dict[Any, Any]):
+    """A dictionary of the values of base files.
+
+    mmengine hands them on in dictionaries that copy what is put into them, see `as_base_value`.
+    """
+
+
+def as_base_value(value: Any, budget: Budget) -> Any:
+    """What mmengine stores of a value that is put into a dictionary of the base files.
+
+    Lists, tuples and plain dictionaries are copied, so that no two places hold one of them;
+    dictionaries of base files stay as they are.
 
     Args:
         value: A config value; it may hold `Unreadable`s.
@@ -83,8 +93,8 @@ def unshared(value: Any, budget: Budget) -> Any:
 
 
 def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copied(entry) for key, entry in value.items()}
+    if type(value) is dict:
+        return BaseDict((key, _copied(entry)) for key, entry in value.items())
     if isinstance(value, list | tuple):
         return type(value)(map(_copied, value))
     return value

@@ -69,12 +69,16 @@ def parse_views(pipeline: Sequence[Mapping[str, Any]]) -> tuple[tuple[View, ...]
         ConfigError: A transform or an argument cannot be honoured.
     """
     if isinstance(pipeline, Mapping | str) or not isinstance(pipeline, Sequence):
-        raise ConfigError(f"test pipeline: {shown(pipeline)} is no list of transforms")
+        raise ConfigError(
+            f"test pipeline: {shown(pipeline)} is no list of transforms. Write one in "
+            "mmcv_config.py"
+        )
     outer = [TransformSettings(config) for config in pipeline[:MAX_TRANSFORMS]]
     if [settings.type for settings in outer][1:] != ["MultiScaleFlipAug"]:
         raise ConfigError(
             "test pipeline: expected a loader and MultiScaleFlipAug, as the built-in pipeline "
-            f"needs, but it consists of {shown([settings.type for settings in outer])}"
+            f"needs, but it consists of {shown([settings.type for settings in outer])}. Change it "
+            "in mmcv_config.py"
         )
     loader, augmentation = outer
     loader.allow(_LOADER_ARGUMENTS)
@@ -102,7 +106,8 @@ def _parse_scales(settings: TransformSettings) -> list[Scale]:
     if (boxes is None) == (factors is None):
         raise ConfigError(
             "test pipeline: MultiScaleFlipAug needs either img_scale or scale_factor, got "
-            f"img_scale={shown(boxes)} and scale_factor={shown(factors)}"
+            f"img_scale={shown(boxes)} and scale_factor={shown(factors)}. Give one in "
+            "mmcv_config.py"
         )
     scales: list[Scale]
     if boxes is not None:
@@ -155,7 +160,8 @@ def _parse_view(inner: Sequence[TransformSettings], state: _ViewState) -> View:
         if settings.type not in _PARSERS:
             raise ConfigError(
                 f"test pipeline: transform {settings.type[:100]} cannot be honoured, expected some "
-                f"of {[*_PARSERS, *_FORMATTING]}"
+                f"of {[*_PARSERS, *_FORMATTING]}. Remove it from mmcv_config.py, or use a model "
+                "that was tested without it"
             )
         step = _PARSERS[settings.type](settings, state)
         if step is not None:
@@ -171,7 +177,10 @@ def _parse_resize(settings: TransformSettings, state: _ViewState) -> Step:
     scale = state.scale
     override = settings.flag("override", False)
     if state.resized and not override:
-        raise ConfigError("test pipeline: a second Resize needs override=True and an img_scale")
+        raise ConfigError(
+            "test pipeline: a second Resize needs override=True and an img_scale. Add them in "
+            "mmcv_config.py, or remove it"
+        )
     # mmdet's override drops a scale in pixels, also that of MultiScaleFlipAug; a factor of
     # MultiScaleFlipAug becomes one only by the first Resize.
     if override and (state.resized or isinstance(scale, tuple)):
@@ -210,7 +219,10 @@ def _parse_flip(settings: TransformSettings, state: _ViewState) -> Step | None:
     # MultiScaleFlipAug decides, so probabilities and directions have no effect here.
     settings.allow(("flip_ratio", "prob", "direction"))
     if state.flipped:
-        raise ConfigError("test pipeline: a second RandomFlip would undo the first, expected one")
+        raise ConfigError(
+            "test pipeline: a second RandomFlip would undo the first, expected one. Remove it from "
+            "mmcv_config.py"
+        )
     state.flipped = True
     return Flip(state.flip) if state.flip else None
 
@@ -232,7 +244,7 @@ def _parse_pad(settings: TransformSettings, state: _ViewState) -> Step:
     if [size is not None, divisor is not None, square].count(True) != 1:
         raise ConfigError(
             f"test pipeline: Pad has size={shown(size)}, size_divisor={shown(divisor)}, "
-            f"pad_to_square={square}, expected exactly one of them"
+            f"pad_to_square={square}, expected exactly one of them. Change it in mmcv_config.py"
         )
     value = settings.value("pad_val", 0)
     if isinstance(value, Mapping):
