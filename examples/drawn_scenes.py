@@ -268,10 +268,20 @@ def _turned(points: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
 
 def _coverage(contours: Sequence[NDArray[np.float64]], height: int, width: int) -> FloatMap:
     """How much of each pixel lies inside the contours, `(H, W)` from 0 to 1."""
-    large = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), np.float32)
-    scaled = [np.rint(contour * SUPERSAMPLING).astype(np.int32) for contour in contours]
-    cv2.fillPoly(large, scaled, 1.0)
-    return cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
+    points = np.concatenate(contours)
+    left, top = np.clip(np.floor(points.min(axis=0)).astype(int) - 1, 0, (width, height))
+    right, bottom = np.clip(np.ceil(points.max(axis=0)).astype(int) + 2, 0, (width, height))
+    cover = np.zeros((height, width), np.float32)
+    if right > left and bottom > top:  # only where they are: drawing all of a scene takes longer
+        shift = np.array([left, top]) * SUPERSAMPLING
+        scaled = [np.rint(contour * SUPERSAMPLING).astype(np.int32) - shift for contour in contours]
+        size = (bottom - top) * SUPERSAMPLING, (right - left) * SUPERSAMPLING
+        large = np.zeros(size, np.float32)
+        cv2.fillPoly(large, [np.asarray(one, np.int32) for one in scaled], 1.0)
+        cover[top:bottom, left:right] = cv2.resize(
+            large, (int(right - left), int(bottom - top)), interpolation=cv2.INTER_AREA
+        )
+    return cover
 
 
 def _along(rng: np.random.Generator, y: FloatMap, x: FloatMap) -> FloatMap:

@@ -28,6 +28,9 @@ from modelscope_vitadapter.command.data_arguments import (
 )
 from modelscope_vitadapter.training.recipe import DTYPES, Recipe
 
+INTERRUPTED = 130
+"""Exit code of a run that was stopped, as shells have it for Ctrl-C."""
+
 HELP = "fine-tune a model on a labelled data set"
 
 RECIPE_OPTIONS = {
@@ -55,8 +58,8 @@ HELP_OF = {
     "learning_rate": "highest rate, of adapter and head",
     "weight_decay": "of matrices and kernels",
     "layer_decay": "ratio of the rates of neighbouring BEiT blocks",
-    "warmup_iters": "steps in which the rate rises",
-    "clip_norm": "largest norm of the gradients",
+    "warmup_iters": "steps in which the rate rises; default: 1500, or a tenth of a shorter run",
+    "clip_norm": "largest norm of the gradients, 0 for any",
     "drop_path": "rate of stochastic depth; default: the model's",
     "cat_max_ratio": "largest share of a crop that one class may have",
     "flip": "chance of a picture to be mirrored",
@@ -74,7 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_data_arguments(parser)
     group = parser.add_argument_group("parts of the data set")
-    group.add_argument("--train-split", default="train", metavar="NAME", help="default: train")
+    group.add_argument(
+        "--train-split", default="train", metavar="NAME", help="default: train; '' for all of it"
+    )
     group.add_argument("--val-split", default="val", metavar="NAME", help="default: val")
     group.add_argument("--no-evaluation", action="store_true", help="train without a part val")
     group.add_argument("--no-check", action="store_true", help="don't look for problems first")
@@ -111,7 +116,7 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     recipe = Recipe()
     for field, option in RECIPE_OPTIONS.items():
         default = getattr(recipe, field)
-        is_count = isinstance(default, int) or field == "max_epochs"
+        is_count = isinstance(default, int) or field in ("max_epochs", "warmup_iters")
         shown = "" if default is None else f"; default: {default:g}"
         group.add_argument(
             option,
@@ -171,12 +176,16 @@ def run(arguments: argparse.Namespace) -> int:
     trainer.train(checkpoint_path=None if checkpoint is None else os.fspath(checkpoint))
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(_summary(trainer, output) + "\n")
-    return 0
+    return 0 if trainer.iter >= trainer.max_iters else INTERRUPTED
 
 
-def _names(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+def _names(path: Path) -> tuple[str, ...]:
+    from modelscope_vitadapter.labelled.opening import read_classes
+
+    names = read_classes(path)
+    if names is None:
+        raise FileNotFoundError(f"--classes: there is no file '{path}'")
+    return names
 
 
 def _recipe(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -188,17 +197,20 @@ def _recipe(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     if arguments.no_photometric:
         given["photometric"] = False
+    if given.get("clip_norm") == 0:
+        given["clip_norm"] = None
     return given
 
 
 def _summary(trainer: Any, output: Path) -> str:
     figures = trainer.metric_values
     best = output / "output_best"
+    has_best = any(best.glob("*.pt"))
     done = "finished" if trainer.iter >= trainer.max_iters else "stopped, --resume goes on"
     lines = [f"{trainer.iter} of {trainer.max_iters} steps ({done})"]
     if figures:
         values = ", ".join(f"{name} {100 * value:.2f}" for name, value in figures.items())
         lines.append(f"last evaluation: {values}")
-    shown = best if best.is_dir() and figures else output / "output"
+    shown = best if has_best else output / "output"
     lines.append(f"model: {shown}")
     return "\n".join(lines)

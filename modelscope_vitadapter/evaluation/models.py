@@ -112,7 +112,7 @@ def _pipeline_of(model: Any, device: str | None, options: dict[str, Any]) -> Any
     if isinstance(model, Pipeline):
         return model
     if isinstance(model, str | os.PathLike):
-        model = _directory_or_id(os.fspath(model))
+        model = directory_or_id(os.fspath(model))
         if device in (None, "gpu", "cuda"):
             device = "cpu" if on_cpu(None) else f"cuda:{local_rank()}"
     elif isinstance(model, torch.nn.Module):
@@ -120,7 +120,7 @@ def _pipeline_of(model: Any, device: str | None, options: dict[str, Any]) -> Any
     return pipeline("image-segmentation", model=model, device=device or "gpu", **options)
 
 
-def _directory_or_id(model: str) -> str:
+def directory_or_id(model: str) -> str:
     """Refuse a directory that is not there; ModelScope would ask its hub for a model of that id."""
     path = Path(model).expanduser()
     if path.is_dir():

@@ -112,7 +112,7 @@ def _open_root(
     images, labels, found = folders_of_split(root, split)
     pairs = pair_up(images, labels, skip_missing=skip_missing)
     if classes is None:
-        classes = _read_classes(root / CLASSES_FILE)
+        classes = read_classes(root / CLASSES_FILE)
     name = f"{root.name}/{found}" if found else root.name
     return FilePairs(pairs, label_ids or _usual_ids(pairs, labels), classes, name, root)
 
@@ -132,7 +132,7 @@ def _open_folders(
             raise DataSetNotFoundError(f"data set folder {str(folder)!r} does not exist")
     pairs = pair_up(images, labels, skip_missing=skip_missing)
     if classes is None:
-        classes = _read_classes(labels / CLASSES_FILE)
+        classes = read_classes(labels / CLASSES_FILE)
     root = Path(os.path.commonpath([images.absolute(), labels.absolute()]))
     return FilePairs(pairs, label_ids or _usual_ids(pairs, labels), classes, images.name, root)
 
@@ -159,8 +159,12 @@ def _usual_ids(pairs: Sequence[Pair], labels: Path) -> LabelIds:
     return COCO_STUFF_182
 
 
-def _read_classes(path: Path) -> tuple[str, ...] | None:
-    """The names in a `classes.txt`, or None where there is no such file."""
+def read_classes(path: Path) -> tuple[str, ...] | None:
+    """The names in a `classes.txt`, one a line, or None where there is no such file.
+
+    Raises:
+        DataSetError: the file is no text in UTF-8, or a line is empty or there twice.
+    """
     if not path.is_file():
         return None
     try:

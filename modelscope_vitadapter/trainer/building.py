@@ -21,7 +21,13 @@ from modelscope_vitadapter.network.interaction import Extractor, Injector
 from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
 from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.trainer.checkpoints import ExactCheckpointProcessor
-from modelscope_vitadapter.trainer.hooks import BestHook, EvaluateHook, ScheduleHook, StepHook
+from modelscope_vitadapter.trainer.hooks import (
+    BestHook,
+    EvaluateHook,
+    PeriodicHook,
+    ScheduleHook,
+    StepHook,
+)
 from modelscope_vitadapter.trainer.settings import RunSettings
 from modelscope_vitadapter.training.augmentation.recipe import paper_recipe
 from modelscope_vitadapter.training.batches import BatchLoader, build_loader
@@ -63,14 +69,14 @@ def build_recipe_schedule(
     return build_schedule(
         optimizer,
         max_iters=max_iters,
-        warmup_iters=recipe.warmup_iters,
+        warmup_iters=recipe.warmup(max_iters),
         warmup_ratio=recipe.warmup_ratio,
         power=recipe.power,
     )
 
 
 def distributed_network(
-    network: TrainingNetwork, device: torch.device
+    network: TrainingNetwork, device: torch.device, recipe: Recipe
 ) -> TrainingNetwork | DistributedDataParallel:
     """The network itself; where several processes train, wrapped so that they share gradients."""
     if process_count() == 1:
@@ -78,7 +84,7 @@ def distributed_network(
     return DistributedDataParallel(
         network,
         device_ids=[device] if device.type == "cuda" else None,
-        broadcast_buffers=False,  # shared batch norms have the same ones everywhere
+        broadcast_buffers=not recipe.sync_batch_norm,  # shared norms have the same ones anyway
     )
 
 
@@ -167,9 +173,8 @@ def default_hooks(
 ) -> list[Hook]:
     """The hooks of a run: step, schedule, log, evaluation, checkpoints, TensorBoard."""
     folder, log = str(settings.work_dir), settings.log_interval
-    periodic = CheckpointHook(
-        save_strategy="by_step",
-        interval=settings.saves_every(max_iters),
+    periodic = PeriodicHook(
+        settings.saves_every(max_iters),
         save_dir=folder,
         max_checkpoint_num=settings.max_checkpoints,
     )

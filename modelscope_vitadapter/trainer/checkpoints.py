@@ -12,10 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from modelscope.trainers.hooks.checkpoint.checkpoint_hook import (
-    CheckpointHook,
-    CheckpointStrategy,
-)
 from modelscope.trainers.hooks.checkpoint.checkpoint_processor import CheckpointProcessor
 from modelscope.trainers.hooks.checkpoint.load_checkpoint_hook import LoadCheckpointHook
 
@@ -52,7 +48,7 @@ class ExactCheckpointProcessor(CheckpointProcessor):  # type: ignore[misc]  # un
         """
         weights, state = (Path(name) for name in self._get_state_file_name(checkpoint_path_prefix))
         save_state_dict(hub_state_dict(trainer.model.state_dict()), weights)
-        content: dict[str, Any] = {"meta": meta or {}}
+        content: dict[str, Any] = {"meta": meta or {}, "run": trainer.identity()}
         if save_optimizers:
             content["optimizer"] = trainer.optimizer.state_dict()
             content["lr_scheduler"] = trainer.lr_scheduler.state_dict()
@@ -73,6 +69,7 @@ class ExactCheckpointProcessor(CheckpointProcessor):  # type: ignore[misc]  # un
         if not load_all_state:
             return {}
         content = read_state(state)
+        _check_same_run(content.get("run", {}), trainer.identity(), state)
         try:
             trainer.optimizer.load_state_dict(content["optimizer"])
             trainer.lr_scheduler.load_state_dict(content["lr_scheduler"])
@@ -91,6 +88,17 @@ class ExactLoadHook(LoadCheckpointHook):  # type: ignore[misc]  # ModelScope is 
     def __init__(self) -> None:
         super().__init__()
         self.processor = ExactCheckpointProcessor()
+        self.need_load_rng_state = False
+
+    def before_train_iter(self, trainer: Any) -> None:
+        """Puts the processor's random state back, once.
+
+        A run depends on it only through dropout inside of attention. Those of GPUs are left: there
+        may be others than when they were saved.
+        """
+        if self.need_load_rng_state and self.rng_state is not None:
+            torch.random.set_rng_state(self.rng_state["cpu"])
+        self.need_load_rng_state = False
 
     @staticmethod
     def _restore_training_state(trainer: Any, meta: dict[str, Any]) -> None:
@@ -156,6 +164,20 @@ def _put_back(network: torch.nn.Module, held: dict[str, Any]) -> None:
         setattr(network.get_submodule(module_name), attribute, tensor)
 
 
+def _check_same_run(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+    """Raises where a run would go on as another one than it was."""
+    changed = [
+        f"{name} was {before[name]!r} and is {now[name]!r}"
+        for name in now
+        if name in before and before[name] != now[name]
+    ]
+    if changed:
+        raise CheckpointError(
+            f"'{path}' is of a run with other options: {'; '.join(changed)}. Give the options of "
+            "that run to go on with it, or begin another with its weights as the model."
+        )
+
+
 def _publish(source: Path, target: Path) -> None:
     """Shows a file under another name, at once and as a whole."""
     with written_aside(target) as aside:
@@ -163,14 +185,6 @@ def _publish(source: Path, target: Path) -> None:
             os.link(source, aside)
         except OSError:
             shutil.copyfile(source, aside)
-
-
-def save_now(trainer: Any) -> None:
-    """Saves a checkpoint after this step, whatever the interval is; in the first process."""
-    for hook in trainer.hooks:
-        if type(hook) is CheckpointHook:
-            hook._do_save(trainer, CheckpointStrategy.by_step)
-            return
 
 
 def latest_checkpoint(work_dir: Path) -> Path | None:

@@ -1,11 +1,21 @@
 """ModelScope hooks of a training step: the optimiser's step and the schedule."""
 
+import math
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 import torch
-from modelscope.trainers.hooks import BestCkptSaverHook, EvaluationHook, Hook
+from modelscope.trainers.hooks import BestCkptSaverHook, CheckpointHook, EvaluationHook, Hook
+from modelscope.trainers.hooks.checkpoint.checkpoint_processor import CheckpointProcessor
 from modelscope.trainers.hooks.priority import Priority
 from torch import nn
+
+from modelscope_vitadapter.trainer.stepping import not_finite
+from modelscope_vitadapter.training.processes import gathered
+
+STATE_ENDING: str = CheckpointProcessor.TRAINER_STATE_SUFFIX
 
 
 class StepHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
@@ -25,12 +35,18 @@ class StepHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
         self.scaler = scaler
 
     def after_train_iter(self, trainer: Any) -> None:
-        """Takes the step; with float16, one whose gradients are not finite is left out."""
+        """Takes the step; with float16, one whose gradients are not finite is left out.
+
+        Raises:
+            NotFiniteLossError: gradients are not finite in another type; nothing is changed then.
+        """
         parameters = [p for p in trainer.training_network.parameters() if p.grad is not None]
         self.scaler.unscale_(trainer.optimizer)
-        if self.clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm)
-            trainer.log_buffer.update({"grad_norm": float(norm)})
+        limit = math.inf if self.clip_norm is None else self.clip_norm
+        norm = float(nn.utils.clip_grad_norm_(parameters, limit))
+        if not math.isfinite(norm) and not self.scaler.is_enabled():
+            raise not_finite("the gradients' norm", norm, gathered(trainer.batch_names))
+        trainer.log_buffer.update({"grad_norm": norm})
         self.scaler.step(trainer.optimizer)
         self.scaler.update()
         trainer.optimizer.zero_grad(set_to_none=True)
@@ -81,3 +97,55 @@ class BestHook(BestCkptSaverHook):  # type: ignore[misc]  # ModelScope is untype
         tags = [hook.last_eval_tag for hook in trainer.hooks if isinstance(hook, EvaluateHook)]
         if ("iter", trainer.iter) in tags and self._should_save(trainer):
             self._do_save(trainer, "by_step")
+
+    def generate_prefix(self, trainer: Any, save_strategy: str) -> str:
+        """`best_iterN_mIoU0.1234`: digits only behind the point, also of small numbers."""
+        return f"best_iter{trainer.iter + 1}_{self.metric_key}{self._best_metric:.4f}"
+
+    def _save_checkpoint(self, trainer: Any, prefix: str) -> str:
+        older = saved_prefixes(self.save_dir, "best_")
+        self.history_checkpoints: set[str] = set()
+        saved: str = super()._save_checkpoint(trainer, prefix)
+        for one in older:
+            if Path(one).name != prefix:
+                self.processor.remove_checkpoints(trainer, checkpoint_path_prefix=one)
+        return saved
+
+
+class PeriodicHook(CheckpointHook):  # type: ignore[misc]  # ModelScope is untyped
+    """ModelScope's checkpoints every some steps, the older of which it removes.
+
+    Args:
+        interval: steps between checkpoints.
+        save_dir: where they are written.
+        max_checkpoint_num: how many are kept, those of an earlier part of the run included.
+    """
+
+    def __init__(self, interval: int, *, save_dir: str, max_checkpoint_num: int) -> None:
+        super().__init__(
+            save_strategy="by_step",
+            interval=interval,
+            save_dir=save_dir,
+            max_checkpoint_num=max_checkpoint_num,
+        )
+
+    def before_run(self, trainer: Any) -> None:
+        """Finds what an earlier part of the run saved."""
+        super().before_run(trainer)
+        self.history_checkpoints = saved_prefixes(self.save_dir, "iter_")
+
+    def save_now(self, trainer: Any) -> None:
+        """Saves after this step, unless that was done already."""
+        prefix = os.path.join(self.save_dir, self.generate_prefix(trainer, "by_step"))  # noqa: PTH118
+        if prefix not in self.history_checkpoints:
+            self._do_save(trainer, "by_step")
+
+
+def saved_prefixes(folder: str, begin: str) -> list[str]:
+    """What checkpoints of a run are called, without their endings, in order of their steps."""
+    names = (path.name for path in Path(folder).glob(f"{begin}*{STATE_ENDING}"))
+    prefixes = {name.removesuffix(STATE_ENDING) for name in names}
+    steps = {prefix: re.search(r"\d+", prefix) for prefix in prefixes}
+    known = [prefix for prefix, step in steps.items() if step is not None]
+    known.sort(key=lambda prefix: int(re.search(r"\d+", prefix)[0]))  # type: ignore[index]
+    return [os.path.join(folder, prefix) for prefix in known]  # noqa: PTH118

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from modelscope.utils.device import create_device
 
-from modelscope_vitadapter.errors import TrainingError
+from modelscope_vitadapter.errors import DataSetNotFoundError, TrainingError
 from modelscope_vitadapter.labelled.opening import open_labelled
 from modelscope_vitadapter.labelled.samples import LabelledPictures
 from modelscope_vitadapter.labelled.scan import check_labelled
 from modelscope_vitadapter.model_config import load_model_config
-from modelscope_vitadapter.training.processes import first_process_does
+from modelscope_vitadapter.training.processes import first_process_does, own_device_name
 from modelscope_vitadapter.training.start.config import Palette
 from modelscope_vitadapter.training.start.directory import StartPoint, prepare_start
 
@@ -85,7 +86,12 @@ def open_inputs(model_dir: Path, work_dir: Path, options: InputOptions) -> RunIn
         ConfigError, CheckpointError, TrainingError: see `prepare_start`.
     """
     training = _opened(options.train_dataset, options.train_split, options.data_options)
-    evaluation = _opened(options.eval_dataset, options.eval_split, options.data_options)
+    try:
+        evaluation = _opened(options.eval_dataset, options.eval_split, options.data_options)
+    except DataSetNotFoundError as error:
+        raise DataSetNotFoundError(
+            f"{error}. To train without evaluation give no eval_dataset (--no-evaluation)"
+        ) from error
     classes = options.classes
     if classes is None and training is not None:
         classes = getattr(training, "classes", None)
@@ -99,7 +105,7 @@ def open_inputs(model_dir: Path, work_dir: Path, options: InputOptions) -> RunIn
     trust = options.trust_remote_code
 
     def start() -> str:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             return str(prepare_start(point, work_dir / START_FOLDER, trust_remote_code=trust))
 
@@ -112,10 +118,26 @@ def open_inputs(model_dir: Path, work_dir: Path, options: InputOptions) -> RunIn
     return RunInputs(started, training, evaluation, len(names))
 
 
+def own_device(name: str) -> torch.device:
+    """The device of this process, see `own_device_name`.
+
+    Raises:
+        ValueError: ModelScope trains on no such device.
+    """
+    try:
+        device: torch.device = create_device(
+            own_device_name(name, has_cuda=torch.cuda.is_available())
+        )
+    except AssertionError as error:
+        raise ValueError(f"device is {name!r}: expected 'gpu', 'cpu' or 'cuda:N'") from error
+    return device
+
+
 def _opened(source: Any, split: str | None, options: Mapping[str, Any]) -> LabelledPictures | None:
-    """A data set; of what has parts, the part `split`."""
+    """A data set; of what has parts, the part `split`, or, where that is empty, all of it."""
     if source is None:
         return None
+    split = split or None
     two_folders = isinstance(source, tuple)
     has_parts = two_folders or isinstance(source, (str, os.PathLike, Mapping))
     return open_labelled(source, split=split if has_parts else None, **options)

@@ -1,7 +1,9 @@
 """Ends a run between two steps when it is asked to."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,6 +16,10 @@ logger = get_logger()
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name))
+
+
+ONE_REQUEST = 1.0
+"""Seconds in which signals are one request: torchrun passes on what the terminal sent as well."""
 
 
 class StopRequest:
@@ -34,10 +40,16 @@ class StopRequest:
             return
         before = {number: signal.getsignal(number) for number in SIGNALS}
 
+        asked_at = -math.inf
+
         def take(number: int, frame: FrameType | None) -> None:
-            self.asked = True
-            logger.warning("Stopping after this step, with a checkpoint; again: at once.")
-            self._restore(before)
+            nonlocal asked_at
+            if self.asked and time.monotonic() - asked_at > ONE_REQUEST:
+                self._restore(before)
+                signal.raise_signal(number)
+            elif not self.asked:
+                self.asked, asked_at = True, time.monotonic()
+                logger.warning("Stopping after this step, with a checkpoint; again: at once.")
 
         for number in SIGNALS:
             signal.signal(number, take)

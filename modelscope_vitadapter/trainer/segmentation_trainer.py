@@ -3,20 +3,19 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from modelscope.trainers.default_config import DEFAULT_HOOKS_CONFIG
-from modelscope.trainers.trainer import EpochBasedTrainer
 from modelscope.utils.config import Config
-from modelscope.utils.constant import DEFAULT_MODEL_REVISION, ModeKeys, TrainerStages
-from modelscope.utils.device import create_device
-from torch.nn.parallel import DistributedDataParallel
+from modelscope.utils.constant import DEFAULT_MODEL_REVISION, ModeKeys
 
 from modelscope_vitadapter._hooks.entries import TRAINER
 from modelscope_vitadapter._hooks.registries import register
+from modelscope_vitadapter.errors import TrainingError
+from modelscope_vitadapter.evaluation.models import directory_or_id
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.trainer.building import (
@@ -30,31 +29,28 @@ from modelscope_vitadapter.trainer.building import (
     own_batch_size,
     training_loader,
 )
-from modelscope_vitadapter.trainer.checkpoints import ExactLoadHook, save_now
+from modelscope_vitadapter.trainer.checkpoints import ExactLoadHook, latest_checkpoint
 from modelscope_vitadapter.trainer.evaluating import draw_samples, evaluate_model
-from modelscope_vitadapter.trainer.inputs import InputOptions, open_inputs, require
+from modelscope_vitadapter.trainer.inputs import InputOptions, open_inputs, own_device, require
 from modelscope_vitadapter.trainer.interrupts import StopRequest
-from modelscope_vitadapter.trainer.settings import RunSettings
-from modelscope_vitadapter.trainer.stepping import compute_gradients
+from modelscope_vitadapter.trainer.loop import StepLoop
+from modelscope_vitadapter.trainer.settings import FREE, RunSettings, split_options
 from modelscope_vitadapter.training.batch_norm import share_batch_norms
 from modelscope_vitadapter.training.batches import BatchLoader
 from modelscope_vitadapter.training.freezing import freeze_parameters, parse_freeze
 from modelscope_vitadapter.training.processes import (
     first_process_does,
     join_processes,
-    local_device,
     process_count,
-    summed,
 )
 from modelscope_vitadapter.training.recipe import Recipe
-from modelscope_vitadapter.training.samples import Batch
 from modelscope_vitadapter.training.training_network import TrainingNetwork
 
 logger = get_logger()
 
 
 @register(TRAINER)
-class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  # untyped
+class VitAdapterSegmentationTrainer(StepLoop):
     """Fine-tunes a ViT-Adapter segmentation model, or trains one from the start.
 
     `build_trainer("vitadapter-segmentation-trainer", default_args=dict(model=..., ...))`.
@@ -81,16 +77,14 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
         data_options: arguments of `open_labelled` (`label_ids`, `image_column`, ...).
         check_data: read all label maps before training starts.
         adapter_form: see `VitAdapterSemanticSegmentation`.
-        device: `gpu`, `cpu`, `cuda:N`.
-        **kwargs: what `EpochBasedTrainer` takes: `cfg_modify_fn`, `callbacks`, ...
+        device: `gpu`, `cpu`, `cuda:N`; under torchrun `gpu` is the GPU of the process.
+        **kwargs: of `EpochBasedTrainer`: `cfg_modify_fn`, `callbacks`, `model_revision`, and
+            `max_epochs` and `seed`, which go into the recipe. Others are refused.
 
     Raises:
         DataSetError: a data set can't be used.
         ConfigError, CheckpointError, TrainingError, ValueError: see `open_inputs` and `Recipe`.
     """
-
-    _epoch = _inner_iter = 0
-    _stop_training = False
 
     def __init__(
         self,
@@ -114,17 +108,18 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
         device: str = "gpu",
         **kwargs: Any,
     ) -> None:
-        self.recipe = recipe if isinstance(recipe, Recipe) else Recipe().changed(recipe or {})
+        revision = kwargs.get("model_revision", DEFAULT_MODEL_REVISION)
+        own, kwargs = split_options(kwargs)
+        given = recipe if isinstance(recipe, Recipe) else Recipe().changed(recipe or {})
+        self.recipe = given.changed(own)
         self.run_settings = RunSettings(work_dir=Path(work_dir), **(run or {}))
         self.freeze = parse_freeze(freeze)
         self._adapter_form = adapter_form
         self._trusts = bool(kwargs.get("trust_remote_code", False))
-        place = create_device(device)
-        join_processes(place.type)
+        place = own_device(device)
+        join_processes(place)
         self._given = model if isinstance(model, VitAdapterSemanticSegmentation) else None
-        source = os.fspath(model) if self._given is None else str(self._given.model_dir)
-        revision = kwargs.get("model_revision", DEFAULT_MODEL_REVISION)
-        source = first_process_does(lambda: self.get_or_download_model_dir(source, revision))
+        source = self._find_directory(model, revision)
         options = InputOptions(
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
@@ -139,17 +134,27 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
             seed=self.recipe.seed,
             trust_remote_code=self._trusts,
         )
-        self.inputs = open_inputs(Path(source), self.run_settings.work_dir, options)
+        self.inputs = open_inputs(source, self.run_settings.work_dir, options)
         self.stop_request = StopRequest()
+        self._run_hooks: list[Any] = []
         super().__init__(
             model=os.fspath(self.inputs.model_dir),
             work_dir=os.fspath(self.run_settings.work_dir),
             seed=self.recipe.seed,
             max_epochs=math.ceil(self.max_iters / self.iters_per_epoch),
-            device=str(local_device(place)),
-            **{**kwargs, "launcher": None},  # torchrun's environment says what is needed
+            device=str(place),
+            **kwargs,
         )
         self.training_network = self._build_training_network()
+
+    def _find_directory(
+        self, model: str | os.PathLike[str] | VitAdapterSemanticSegmentation, revision: str
+    ) -> Path:
+        """The directory of the model to start from; the first process downloads it."""
+        if isinstance(model, VitAdapterSemanticSegmentation):
+            return Path(model.model_dir)
+        name = directory_or_id(os.fspath(model))
+        return Path(first_process_does(lambda: self.get_or_download_model_dir(name, revision)))
 
     def _build_training_network(self) -> TrainingNetwork:
         """The model's network, arranged by the recipe, with the criterion of its configuration."""
@@ -176,9 +181,13 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
 
     def build_model(self) -> VitAdapterSemanticSegmentation:
         """The model to start from."""
-        given = self._given
-        if given is not None and Path(given.model_dir) == self.inputs.model_dir:
-            return given
+        if self._given is not None:
+            if Path(self._given.model_dir) != self.inputs.model_dir:
+                raise TrainingError(
+                    "a model object can't be trained on other classes than its own, or from "
+                    "another start: give its directory (save_pretrained writes one)"
+                )
+            return self._given
         return VitAdapterSemanticSegmentation(
             os.fspath(self.inputs.model_dir),
             adapter_form=self._adapter_form,
@@ -218,25 +227,49 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
             pin_memory=self.device.type == "cuda",
         )
 
+    def train(self, checkpoint_path: str | None = None, *args: Any, **kwargs: Any) -> None:
+        """Trains; arguments as `EpochBasedTrainer.train`.
+
+        Raises:
+            TrainingError: the run's directory has checkpoints, and none is given to go on from.
+        """
+        folder = self.run_settings.work_dir
+        if checkpoint_path is None and latest_checkpoint(folder) is not None:
+            raise TrainingError(
+                f"'{folder}' has checkpoints of another run: go on from one of them "
+                "(train(checkpoint_path=...), --resume), or give another work_dir (--output)"
+            )
+        self.stop_request.asked = self._stop_training = False
+        super().train(checkpoint_path, *args, **kwargs)
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change when a run goes on."""
+        fixed = {name: value for name, value in asdict(self.recipe).items() if name not in FREE}
+        pictures = require(self.inputs.training, "training")
+        return {**fixed, "pictures": len(pictures), "freeze": self.freeze.value}
+
     def register_optimizers_hook(self) -> None:
         """Makes optimiser and schedule, and registers the run's hooks."""
+        for hook in self._run_hooks:
+            self.hooks.remove(hook)
         network = self.model.to(self.device).model
         if process_count() > 1 and self.recipe.sync_batch_norm:
             share_batch_norms(network)
         self.optimizer = build_optimizer(network, self.recipe)
         self.lr_scheduler = build_recipe_schedule(self.optimizer, self.recipe, self.max_iters)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.recipe.dtype == "float16")
-        for hook in default_hooks(
+        self._run_hooks = default_hooks(
             self.run_settings,
             self.recipe,
             max_iters=self.max_iters,
             has_evaluation_set=self.inputs.evaluation is not None,
             scaler=self.scaler,
-        ):
+        )
+        for hook in self._run_hooks:
             self.register_hook(hook)
         trained, total = count_parameters(network)
         logger.info("%d of %d parameters are trained", trained, total)
-        self._stepping = distributed_network(self.training_network, self.device)
+        self._stepping = distributed_network(self.training_network, self.device, self.recipe)
 
     def set_checkpoint_file_to_hook(
         self, checkpoint_path: str | None, load_all_state: bool, strict: bool
@@ -246,57 +279,8 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
             hook = ExactLoadHook()
             hook.checkpoint_file = os.fspath(checkpoint_path)
             hook.load_all_state = load_all_state
+            self._run_hooks.append(hook)
             self.register_hook(hook)
-
-    def train_loop(self, data_loader: BatchLoader) -> None:
-        """Runs all steps that are left, from the middle of an epoch where a checkpoint says so.
-
-        An interrupt (Ctrl-C, SIGTERM) lets the step end, saves a checkpoint and returns.
-        """
-        self.invoke_hook(TrainerStages.before_run)
-        with self.stop_request.listening(), closing(data_loader):
-            while self._iter < self.max_iters and not self._stop_training:
-                if self._inner_iter >= self.iters_per_epoch:
-                    self._epoch, self._inner_iter = self._epoch + 1, 0
-                self._train_epoch(data_loader)
-        self.invoke_hook(TrainerStages.after_run)
-
-    def _train_epoch(self, loader: BatchLoader) -> None:
-        """Runs the steps that are left of an epoch, or of the run."""
-        loader.set_epoch(self._epoch, self._inner_iter)
-        self.invoke_hook(TrainerStages.before_train_epoch)
-        first = self._inner_iter
-        for number, batch in enumerate(loader, first):
-            self._inner_iter = number
-            self.invoke_hook(TrainerStages.before_train_iter)
-            self.train_step(self._stepping, batch)
-            self.invoke_hook(TrainerStages.after_train_iter)
-            stop = self._must_stop()
-            if stop and self._iter + 1 < self.max_iters:
-                save_now(self)
-            self._iter += 1
-            self._inner_iter = number + 1
-            self._mode = ModeKeys.TRAIN
-            if stop or self._iter >= self.max_iters:
-                self._stop_training = True
-                return
-        self._inner_iter -= 1  # hooks after an epoch expect its last step
-        self.invoke_hook(TrainerStages.after_train_epoch)
-        self._inner_iter += 1
-
-    def _must_stop(self) -> bool:
-        """Whether any process was asked to stop."""
-        asked = torch.tensor(float(self.stop_request.asked), device=self.device)
-        return bool(summed(asked) > 0) if process_count() > 1 else self.stop_request.asked
-
-    def train_step(self, model: TrainingNetwork | DistributedDataParallel, inputs: Batch) -> None:
-        """Computes the losses of a batch and the gradients; `StepHook` takes the step."""
-        model.train()
-        losses = compute_gradients(
-            model, inputs, self.device, parts=self.recipe.accumulation, scaler=self.scaler
-        )
-        self.train_outputs = losses
-        self.log_buffer.update(losses)
 
     def evaluate(self, checkpoint_path: str | None = None, **kwargs: Any) -> dict[str, float]:
         """Measures the model on the evaluation set.
@@ -310,7 +294,7 @@ class VitAdapterSegmentationTrainer(EpochBasedTrainer):  # type: ignore[misc]  #
         """
         pictures = require(self.inputs.evaluation, "evaluation")
         if checkpoint_path is not None:
-            ExactLoadHook.load_checkpoint(checkpoint_path, self, load_all_state=False)
+            ExactLoadHook.load_checkpoint(os.fspath(checkpoint_path), self, load_all_state=False)
         self.model.to(self.device).eval()
         self._mode = ModeKeys.EVAL
         self._metric_values = evaluate_model(self.model, pictures)

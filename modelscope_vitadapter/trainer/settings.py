@@ -1,7 +1,39 @@
 """What a run is asked to do, beside the recipe."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+FREE = ("max_iters", "max_epochs", "accumulation", "dtype", "checkpoint_activations")
+"""Fields of the recipe that may be otherwise when a run goes on."""
+
+TO_RECIPE = ("max_epochs", "seed")
+TO_MODELSCOPE = ("cfg_modify_fn", "callbacks", "trust_remote_code", "cfg_options", "arg_parse_fn")
+WITHOUT_EFFECT = ("launcher", "cfg_file", "model_revision", "third_party")
+"""Arguments of `EpochBasedTrainer`: those of the recipe, those that are handed on, and those that
+have been used already or are told by torchrun's environment."""
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sorts the arguments that the trainer does not name itself.
+
+    Returns:
+        What goes into the recipe, and what is handed on to `EpochBasedTrainer`.
+
+    Raises:
+        TypeError: for others, which would have no effect.
+    """
+    known = (*TO_RECIPE, *TO_MODELSCOPE, *WITHOUT_EFFECT)
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise TypeError(
+            f"the trainer takes no {unknown[0]!r}: expected its own arguments, or "
+            f"{', '.join((*TO_RECIPE, *TO_MODELSCOPE))}. Rates, batches and the like are fields of "
+            "`recipe`, intervals and workers of `run`"
+        )
+    given = {name: options[name] for name in TO_RECIPE if options.get(name) is not None}
+    return given, {name: options[name] for name in TO_MODELSCOPE if name in options}
 
 
 @dataclass(frozen=True)
@@ -27,6 +59,16 @@ class RunSettings:
     sample_pictures: int = 4
     workers: int = 2
     tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        least = {"log_interval": 1, "max_checkpoints": 1, "sample_pictures": 0, "workers": 0}
+        least |= {"evaluation_interval": 0, "checkpoint_interval": 1}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is None and name in ("evaluation_interval", "checkpoint_interval"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(f"{name} is {value!r}: expected a whole number from {low} up")
 
     def evaluates_every(self, max_iters: int, has_evaluation_set: bool) -> int:
         """Steps between evaluations; 0 for none."""

@@ -66,10 +66,20 @@ def _check_finite(values: dict[str, float], losses: dict[str, Tensor], names: li
     if not bad:
         return
     own = [] if all(bool(loss.isfinite()) for loss in losses.values()) else names
-    pictures = [name for part in gathered(own) for name in part]
-    raise NotFiniteLossError(
-        f"the loss became {values['loss']} ({', '.join(bad)}) with the pictures "
-        f"{', '.join(pictures)}. Training stopped before this step was taken; the last checkpoint "
-        "is as it was. Look at these pictures and label maps, lower the learning rate, or train in "
-        "float32 or bfloat16 in place of float16."
+    raise not_finite(f"the loss ({', '.join(bad)})", values["loss"], gathered(own))
+
+
+def not_finite(what: str, value: float, names: list[list[str]]) -> NotFiniteLossError:
+    """The error to raise for a step that can't be taken.
+
+    Args:
+        what: what is not finite.
+        value: what it became.
+        names: of the pictures, by process.
+    """
+    pictures = ", ".join(name for part in names for name in part)
+    return NotFiniteLossError(
+        f"{what} became {value} with the pictures {pictures}. Training stopped before this step "
+        "was taken; the last checkpoint is as it was. Look at these pictures and label maps, lower "
+        "the learning rate, or train in float32 or bfloat16 in place of float16."
     )

@@ -14,21 +14,44 @@ PATIENCE = timedelta(days=1)
 """How long processes wait for each other: one may look through a whole data set meanwhile."""
 
 
-def join_processes(device_type: str) -> bool:
+def several_were_started() -> bool:
+    """Whether `torchrun` started more processes than this one."""
+    return distributed.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def own_device_name(name: str, *, has_cuda: bool) -> str:
+    """The device of this process: of several on a machine each has a GPU of its own.
+
+    Args:
+        name: what the caller gave: `gpu`, `cuda`, `cpu`, `cuda:N`.
+        has_cuda: whether there are GPUs.
+
+    Raises:
+        ValueError: one GPU was named for several processes.
+    """
+    kind, _, number = str(name).partition(":")
+    if not several_were_started() or kind not in ("gpu", "cuda"):
+        return str(name)
+    if number:
+        raise ValueError(
+            f"device is {str(name)!r} for several processes: expected 'gpu' (each process takes "
+            "the GPU of its number on the machine) or 'cpu'"
+        )
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if has_cuda else "cpu"
+
+
+def join_processes(device: torch.device) -> None:
     """Joins the other processes that `torchrun` started, once.
 
     Args:
-        device_type: `cuda` for NCCL; anything else talks by gloo.
-
-    Returns:
-        Whether there is more than this process.
+        device: of this process; GPUs talk by NCCL, anything else by gloo.
     """
-    if not distributed.is_available() or int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return False
-    if not distributed.is_initialized():
-        backend = "nccl" if device_type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=PATIENCE)
-    return True
+    if not several_were_started() or distributed.is_initialized():
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
 
 
 def process_count() -> int:
@@ -41,15 +64,6 @@ def process_index() -> int:
     """Which of them this is, from 0."""
     ready = distributed.is_available() and distributed.is_initialized()
     return distributed.get_rank() if ready else 0
-
-
-def local_device(device: torch.device) -> torch.device:
-    """The GPU of this process among those of its machine, for a device without an index."""
-    if device.type != "cuda" or device.index is not None:
-        return device
-    local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(local)
-    return local
 
 
 def summed(values: Tensor) -> Tensor:

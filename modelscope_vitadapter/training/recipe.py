@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+PAPER_WARMUP = 1500
+
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -25,7 +27,8 @@ class Recipe:
         layer_decay: ratio of the rates of neighbouring BEiT blocks.
         decay_predictors: give the head's queries and predictors the rate of the first block, as the
             authors' code does; otherwise that of the last layers, which classes that are new need.
-        warmup_iters: steps in which the rate rises linearly.
+        warmup_iters: steps in which the rate rises linearly; None for the paper's 1500, but no more
+            than a tenth of the run.
         warmup_ratio: of the rate, where the rise begins.
         power: exponent of the polynomial along which the rate falls to 0.
         clip_norm: the gradients' joint norm is clipped to this; None clips nothing.
@@ -50,7 +53,7 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.999)
     layer_decay: float = 0.9
     decay_predictors: bool = False
-    warmup_iters: int = 1500
+    warmup_iters: int | None = None
     warmup_ratio: float = 1e-6
     power: float = 1.0
     clip_norm: float | None = 0.01
@@ -71,8 +74,17 @@ class Recipe:
             _require("max_epochs", self.max_epochs, "a whole number from 1 up", _is_count)
         for name in ("learning_rate", "layer_decay", "power"):
             _require(name, getattr(self, name), "a number above 0", lambda value: value > 0)
-        for name in ("weight_decay", "warmup_iters"):
-            _require(name, getattr(self, name), "a number from 0 up", lambda value: value >= 0)
+        _require("weight_decay", self.weight_decay, "a number from 0 up", lambda value: value >= 0)
+        _require("seed", self.seed, "a whole number from 0 up", lambda v: _is_count(v + 1))
+        _require("betas", self.betas, "two numbers from 0 to 1, 1 excluded", _are_betas)
+        optional: list[tuple[str, str, Callable[[Any], bool]]] = [
+            ("warmup_iters", "a whole number from 0 up, or None", lambda v: _is_count(v + 1)),
+            ("clip_norm", "a number above 0, or None to clip nothing", lambda v: v > 0),
+            ("drop_path", "a rate from 0 to 1, 1 excluded, or None", lambda v: 0 <= v < 1),
+        ]
+        for name, expected, holds in optional:
+            if getattr(self, name) is not None:
+                _require(name, getattr(self, name), expected, holds)
         for name in ("warmup_ratio", "cat_max_ratio", "flip"):
             _require(name, getattr(self, name), "a number from 0 to 1", lambda v: 0 <= v <= 1)
         _require(
@@ -82,6 +94,12 @@ class Recipe:
             lambda pair: 0 < pair[0] <= pair[1] and len(pair) == 2,
         )
         _require("dtype", self.dtype, f"one of {', '.join(DTYPES)}", lambda v: v in DTYPES)
+
+    def warmup(self, max_iters: int) -> int:
+        """Steps of the warm-up in a run of `max_iters` steps."""
+        if self.warmup_iters is not None:
+            return self.warmup_iters
+        return min(PAPER_WARMUP, max_iters // 10)
 
     def changed(self, options: Mapping[str, object]) -> "Recipe":
         """The recipe with other values.
@@ -104,6 +122,10 @@ class Recipe:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _are_betas(value: tuple[float, float]) -> bool:
+    return len(value) == 2 and all(0 <= beta < 1 for beta in value)
 
 
 def _require(name: str, value: object, expected: str, holds: Callable[[Any], bool]) -> None:

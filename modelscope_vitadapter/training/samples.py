@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -134,3 +135,7 @@ def prepare_worker(worker: int) -> None:
     """
     del worker
     cv2.setNumThreads(0)
+    # Ctrl-C goes to a terminal's whole group: the trainer decides when workers end. It ends them
+    # by SIGTERM, for which a forked worker would otherwise have the trainer's own handler.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import distributed
 
+from modelscope_vitadapter.evaluation.measuring import measure
+from modelscope_vitadapter.trainer.evaluating import class_maps
 from tests.trainer.runs import Recorder, new_trainer, weights
 from tests.training.drawn_pictures import DrawnPictures
 
@@ -23,7 +25,11 @@ def run(folder, batch_size, workers=0):
         run={"workers": workers, "evaluation_interval": 4},
     )
     trainer.train()
+    data = trainer.inputs.evaluation
+    counted = measure(lambda images: class_maps(trainer.model.eval(), images), data, 17)
     return {
+        "counted": int(counted.counts.sum()),
+        "pixels": sum(int((data[i].label != 255).sum()) for i in range(len(data))),
         "losses": recorder.losses,
         "gradients": recorder.gradients,
         "weights": weights(trainer),

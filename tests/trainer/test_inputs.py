@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from datasets import Dataset
@@ -120,10 +122,43 @@ def test_fewer_pictures_than_a_batch(tmp_path):
         trainer.train()
 
 
-@pytest.mark.parametrize("options", [{"recipe": {"rate": 1}}, {"run": {"rate": 1}}])
+@pytest.mark.parametrize(
+    "options",
+    [{"recipe": {"rate": 1}}, {"run": {"rate": 1}}, {"rate": 1}, {"run": {"log_interval": 0}}],
+)
 def test_unknown_options_are_refused(tmp_path, options):
-    with pytest.raises((ValueError, TypeError), match="rate"):
+    with pytest.raises((ValueError, TypeError), match=r"rate|log_interval is 0"):
         new_trainer(tmp_path, **options)
+
+
+def test_arguments_of_modelscopes_trainer_go_into_the_recipe(tmp_path):
+    trainer = new_trainer(tmp_path, max_epochs=2, seed=7)
+    assert (trainer.recipe.max_epochs, trainer.recipe.seed) == (2, 7)
+
+
+def test_a_folder_without_parts(tmp_path):
+    folder = write_data(tmp_path / "data")
+    for kind in ("images", "labels"):
+        for path in (folder / kind / "train").iterdir():
+            path.rename(folder / kind / path.name)
+        shutil.rmtree(folder / kind / "train")
+        shutil.rmtree(folder / kind / "val")
+    trainer = new_trainer(tmp_path / "run", train_dataset=str(folder), train_split="")
+    assert len(trainer.inputs.training) == 5
+
+
+def test_a_missing_part_for_evaluation_says_what_to_do(tmp_path):
+    folder = write_data(tmp_path / "data")
+    for kind in ("images", "labels"):
+        shutil.rmtree(folder / kind / "val")
+    with pytest.raises(DataSetError, match="--no-evaluation"):
+        folder_trainer(str(folder), tmp_path / "run")
+
+
+def test_a_model_object_with_other_classes_is_refused(tmp_path):
+    model = VitAdapterSemanticSegmentation(MODEL)
+    with pytest.raises(TrainingError, match="give its directory"):
+        new_trainer(tmp_path, model=model, classes=CLASSES)
 
 
 def test_tensorboard_gets_curves_and_pictures(tmp_path):

@@ -3,8 +3,8 @@ import signal
 import pytest
 import torch
 
-from modelscope_vitadapter.errors import CheckpointError
-from modelscope_vitadapter.trainer.checkpoints import latest_checkpoint, save_now
+from modelscope_vitadapter.errors import CheckpointError, TrainingError
+from modelscope_vitadapter.trainer.checkpoints import latest_checkpoint
 from modelscope_vitadapter.trainer.hooks import BestHook
 from tests.trainer.runs import RECIPE, Recorder, StopAfter, new_trainer, weights
 from tests.training.drawn_pictures import DrawnPictures
@@ -63,13 +63,16 @@ def test_a_run_that_was_stopped_twice(tmp_path, whole):
 
 def test_the_best_figure_is_remembered_whatever_other_hooks_there_are(tmp_path):
     options = {"eval_dataset": DrawnPictures(2), "run": {"evaluation_interval": 1}}
-    trainer = new_trainer(tmp_path, callbacks=[StopAfter(2), Recorder()], **options)
+
+    class Pretend(Recorder):
+        def after_train_iter(self, trainer):
+            (best,) = (hook for hook in trainer.hooks if isinstance(hook, BestHook))
+            best._best_metric = 0.99
+
+    trainer = new_trainer(tmp_path, callbacks=[StopAfter(2), Pretend(), Recorder()], **options)
     trainer.train()
-    (best,) = (hook for hook in trainer.hooks if isinstance(hook, BestHook))
-    best._best_metric = 0.99
-    save_now(trainer)
     again = new_trainer(tmp_path, **options)
-    again.train(checkpoint_path=str(tmp_path / "iter_3"))
+    again.train(checkpoint_path=str(tmp_path / "iter_2"))
     (best,) = (hook for hook in again.hooks if isinstance(hook, BestHook))
     assert best._best_metric == 0.99
     assert again.iter == RECIPE["max_iters"]
@@ -106,7 +109,7 @@ def test_an_interrupt_saves_and_returns(tmp_path):
 def test_a_run_with_other_frozen_parts_does_not_take_the_state(tmp_path):
     new_trainer(tmp_path, callbacks=[StopAfter(1)]).train()
     other = new_trainer(tmp_path, freeze="backbone")
-    with pytest.raises(CheckpointError, match="does not fit this run"):
+    with pytest.raises(CheckpointError, match="freeze was 'nothing' and is 'backbone'"):
         other.train(checkpoint_path=str(latest_checkpoint(tmp_path)))
 
 
@@ -123,9 +126,41 @@ def test_a_missing_or_damaged_state_is_named(tmp_path):
         new_trainer(tmp_path).train(checkpoint_path=str(tmp_path / "iter_1"))
 
 
-def test_only_so_many_checkpoints_are_kept(tmp_path):
-    trainer = new_trainer(tmp_path, run={"checkpoint_interval": 1, "max_checkpoints": 2})
+def test_a_run_does_not_go_on_with_other_options(tmp_path):
+    new_trainer(tmp_path, callbacks=[StopAfter(1)]).train()
+    other = new_trainer(tmp_path, recipe={"learning_rate": 1e-5, "batch_size": 2})
+    with pytest.raises(CheckpointError, match=r"batch_size was 4 and is 2; learning_rate was"):
+        other.train(checkpoint_path=str(latest_checkpoint(tmp_path)))
+
+
+def test_a_directory_with_another_runs_checkpoints_is_refused(tmp_path):
+    new_trainer(tmp_path, callbacks=[StopAfter(1)]).train()
+    with pytest.raises(TrainingError, match="checkpoints of another run"):
+        new_trainer(tmp_path).train()
+
+
+def test_a_stop_where_a_checkpoint_was_just_written_keeps_it(tmp_path):
+    run = {"checkpoint_interval": 2, "max_checkpoints": 1}
+    new_trainer(tmp_path, callbacks=[StopAfter(2)], run=run).train()
+    assert latest_checkpoint(tmp_path).name == "iter_2"
+
+
+def test_a_hook_may_end_a_run_too(tmp_path):
+    class Enough(StopAfter):
+        def after_train_iter(self, trainer):
+            trainer._stop_training = trainer.iter + 1 == self.steps
+
+    trainer = new_trainer(tmp_path, callbacks=[Enough(3)])
     trainer.train()
+    assert trainer.iter == 3
+    assert latest_checkpoint(tmp_path).name == "iter_3"
+
+
+def test_only_so_many_checkpoints_are_kept_also_of_an_earlier_part(tmp_path):
+    run = {"checkpoint_interval": 1, "max_checkpoints": 2}
+    new_trainer(tmp_path, callbacks=[StopAfter(3)], run=run).train()
+    trainer = new_trainer(tmp_path, run=run)
+    trainer.train(checkpoint_path=str(latest_checkpoint(tmp_path)))
     last = RECIPE["max_iters"]
     assert sorted(path.name for path in tmp_path.glob("iter_*_trainer_state.pth")) == [
         f"iter_{number}_trainer_state.pth" for number in (last - 1, last)

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -97,13 +98,34 @@ def test_a_loss_that_is_not_finite_names_the_pictures_and_keeps_the_last_checkpo
         return losses if len(calls) < 3 else {**losses, "loss": losses["loss"] * math.nan}
 
     monkeypatch.setattr(trainer.training_network, "forward", broken)
-    with pytest.raises(NotFiniteLossError, match=r"the loss became nan.*picture"):
+    with pytest.raises(NotFiniteLossError, match=r"the loss \(loss\) became nan.*picture"):
         trainer.train()
     assert (tmp_path / "iter_2.pth").is_file()
     assert not (tmp_path / "iter_3.pth").exists()
     again = new_trainer(tmp_path / "again")
     again.train(checkpoint_path=str(tmp_path / "iter_2"))
     assert all(value.isfinite().all() for value in weights(again).values())
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path):
+    class Spoil(Recorder):
+        def after_train_iter(self, trainer):
+            if trainer.iter == 1:
+                next(trainer.training_network.parameters()).grad.fill_(math.inf)
+
+    trainer = new_trainer(tmp_path, callbacks=[Spoil()], run={"checkpoint_interval": 1})
+    with pytest.raises(NotFiniteLossError, match=r"gradients' norm became (inf|nan).*picture"):
+        trainer.train()
+    assert all(value.isfinite().all() for value in weights(trainer).values())
+    assert not (tmp_path / "iter_2.pth").exists()
+
+
+def test_the_best_checkpoint_is_the_last_one_of_its_kind(tmp_path):
+    folder = tmp_path / "a path with mIoU in it"
+    trained(folder, eval_dataset=DrawnPictures(2), run={"evaluation_interval": 1})
+    found = list(folder.glob("best_*.pth"))
+    assert len(found) == 2  # weights and state
+    assert all(re.match(r"best_iter\d+_mIoU0\.\d{4}", path.name) for path in found)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

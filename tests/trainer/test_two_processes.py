@@ -77,5 +77,6 @@ def test_weights_and_running_statistics_follow(answers):
 def test_every_picture_is_evaluated_once(answers):
     one, (two, other) = answers
     assert two["figures"] == other["figures"]
+    assert one["counted"] == two["counted"] == other["counted"] == one["pixels"]
     for name, value in one["figures"].items():
         assert two["figures"][name] == pytest.approx(value, abs=0.02), name
