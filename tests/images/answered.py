@@ -23,6 +23,7 @@ from tests.images.makers import (
     png_with_long_exif,
     psd,
     qoi,
+    tiff_of_16_bits,
     translucent,
     with_exif,
 )
@@ -59,6 +60,13 @@ def damaged_jpeg():
 
 def without_end(png):
     return png[: png.index(b"IEND") - 4]
+
+
+def wrong_checksum(kind):
+    content = encode(PICTURE, "PNG")
+    place = content.index(kind)
+    end = place + 4 + int.from_bytes(content[place - 4 : place], "big")
+    return content[:end] + bytes([content[end] ^ 1]) + content[end + 1 :]
 
 
 def several(kind, pictures):
@@ -99,6 +107,7 @@ JPEG = {
 PNG = {
     "PNG": plain("PNG"),
     "PNG without its end": Answered(lambda: [without_end(encode(PICTURE, "PNG"))]),
+    "PNG whose pixels have a wrong checksum": Answered(lambda: [wrong_checksum(b"IDAT")]),
     "PNG, interlaced": Answered(lambda: [interlaced_png()], BGR),
     "PNG, 1 bit": plain("PNG", in_mode("1")),
     "PNG, 2 or 4 bits": Answered(
@@ -151,6 +160,7 @@ TIFF = {
     "TIFF, palette, CMYK, YCbCr or LAB": Answered(
         lambda: [encode(in_mode(mode), "TIFF") for mode in ("P", "CMYK", "YCbCr", "LAB")]
     ),
+    "TIFF, 16-bit colour or CMYK": Answered(lambda: [tiff_of_16_bits(3, 2), tiff_of_16_bits(4, 5)]),
     "TIFF with alpha": plain("TIFF", translucent()),
     "TIFF, 16-bit grey": Answered(
         lambda: [encode(Image.fromarray(GREY_16), "TIFF"), big_endian_tiff()], grey(GREY_16)

@@ -100,6 +100,19 @@ def big_endian_tiff():
     return b"MM\0*" + struct.pack(">I", 8 + len(data)) + data + directory
 
 
+def tiff_of_16_bits(channels, photometric):
+    """A TIFF file of some 16-bit channels, in the order of the bytes of this picture."""
+    pixels = np.dstack([RGB.astype("<u2") * 257 + 40] * 2)[:, :, :channels]
+    entries = [(256, 3, WIDTH), (257, 3, HEIGHT), (259, 3, 1), (262, 3, photometric), (273, 4, 0)]
+    entries += [(277, 3, channels), (278, 3, HEIGHT), (279, 4, pixels.nbytes)]
+    size = 2 + 12 * (len(entries) + 1) + 4
+    entries[4] = (273, 4, 8 + size + 2 * channels)
+    directory = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    bits = struct.pack("<HHII", 258, 3, channels, 8 + size)
+    directory = struct.pack("<H", len(entries) + 1) + directory[:24] + bits + directory[24:]
+    return b"II*\0\x08\0\0\0" + directory + bytes(4) + b"\x10\0" * channels + pixels.tobytes()
+
+
 def qoi():
     """A QOI file in which each pixel stands in full."""
     pixels = b"".join(b"\xfe" + pixel.tobytes() for pixel in RGB.reshape(-1, 3))

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from modelscope_vitadapter.errors import ImageError, ImageNotFoundError, ImageTypeError
+from tests.images.answered import wrong_checksum
 from tests.images.makers import (
     BGR,
     PICTURE,
@@ -102,7 +103,8 @@ DAMAGE = {
     "JPEG, cut short": cut("JPEG"),
     "PNG, cut short": cut("PNG"),
     "PNG, header only": content(b"\x89PNG\r\n\x1a\n"),
-    "PNG with a wrong checksum": Refused(lambda: [corrupted_png()], DAMAGED),
+    "PNG with damaged bytes inside": Refused(lambda: [corrupted_png()], DAMAGED),
+    "PNG whose head has a wrong checksum": content(wrong_checksum(b"IHDR")),
     "PNG of no width": Refused(lambda: [png(0, 5, 8, 2, b"")], "is empty|cannot be|is no picture"),
     "WebP, cut short": cut("WEBP"),
     "TIFF, cut short": Refused(lambda: [encode(NOISE, "TIFF")[:-500]], DAMAGED),
