@@ -25,6 +25,7 @@ DEFAULT_CHECKPOINT_NAME = "model.safetensors"
 _WEIGHT_SUFFIXES = (".pt", ".bin", ".pth", ".safetensors", ".ckpt", ".onnx")
 _WEIGHT_INDEX_SUFFIXES = (".bin.index.json", ".safetensors.index.json")
 _CONFIGURATION = "configuration.json"
+_CONFIG = "mmcv_config.py"
 
 
 def save_model_directory(
@@ -129,8 +130,12 @@ def model_files(source_dir: Path) -> Iterator[Path]:
 
     Yields:
         Paths relative to it, in sorted order. Hidden files and folders, `__pycache__`,
-        `configuration.json`, weights, and links to folders or to nothing are left out.
+        `configuration.json`, weights, and links to folders or to nothing are left out. So are links
+        to files outside of the directory, with a warning: whoever made the directory could have any
+        file of this machine copied into what is then published. Only `mmcv_config.py`, which was
+        read as a configuration, may be one (caches that keep files by their content have such).
     """
+    inside = source_dir.resolve()
     for folder, subfolders, names in os.walk(source_dir):
         subfolders[:] = sorted(
             name for name in subfolders if name != "__pycache__" and not name.startswith(".")
@@ -145,7 +150,18 @@ def model_files(source_dir: Path) -> Iterator[Path]:
                 or not (source_dir / relative).is_file()
             ):
                 continue
+            if relative != Path(_CONFIG) and not _leads_into(source_dir / relative, inside):
+                logger.warning(
+                    "%s is not copied: it is a link to a file outside of its directory. Copy that "
+                    "file yourself if it belongs to the model.",
+                    source_dir / relative,
+                )
+                continue
             yield relative
+
+
+def _leads_into(path: Path, directory: Path) -> bool:
+    return path.resolve().is_relative_to(directory)
 
 
 def _stage(

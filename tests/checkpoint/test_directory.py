@@ -85,6 +85,25 @@ def test_links_are_followed_to_files_only(tmp_path):
     assert not copy.is_symlink()
 
 
+def test_links_to_files_elsewhere_are_not_copied(tmp_path, caplog):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret", encoding="utf-8")
+    source = fill(tmp_path / "source", {"mmcv_config.py": "x", "text.md": "y"})
+    (source / "pictures").mkdir()
+    (source / "pictures" / "near.md").symlink_to("../text.md")
+    (source / "README.md").symlink_to(secret)
+    (source / "pictures" / "far.png").symlink_to("../../secret.txt")
+    assert [path.as_posix() for path in model_files(source)] == [
+        "mmcv_config.py",
+        "text.md",
+        "pictures/near.md",
+    ]
+    assert caplog.text.count("a link to a file outside") == 2
+    save_model_directory({"a": torch.zeros(1)}, source, tmp_path / "target")
+    assert "secret" not in {path.read_text() for path in (tmp_path / "target").rglob("*.*d")}
+    assert not (tmp_path / "target" / "README.md").exists()
+
+
 @pytest.mark.parametrize("name", CHECKPOINT_NAMES)
 def test_a_new_directory(source, tmp_path, state, make_network, check_loaded, name):
     target = tmp_path / "新 target" / "deep"
