@@ -1,11 +1,11 @@
 """Trains the tiny model on drawn scenes, or fine-tunes it to other shapes.
 
-    python examples/train_tiny_model.py                      # writes examples/tiny_model's weights
-    python examples/train_tiny_model.py --other-shapes OUT   # fine-tunes it to hexagons and others
+    python examples/train_tiny_model.py --continue                       # goes on with its weights
+    python examples/train_tiny_model.py --output OUT                     # from nothing
+    python examples/train_tiny_model.py --other-shapes --output OUT      # hexagons and others
 
-Both use the trainer of this package, with one process for each core, on scenes that are drawn when
-their turn comes; a folder of pictures and label maps would do as well. Each takes below ten minutes
-on two cores.
+All use the trainer of this package, with one process for each core, on scenes that are drawn when
+their turn comes; a folder of pictures and label maps would do as well.
 """
 
 import argparse
@@ -57,7 +57,17 @@ RECIPE = {
 }
 """How the tiny model is trained; what is not here is the paper's."""
 
-FINE_TUNING = {**RECIPE, "max_iters": 600, "learning_rate": 5e-4}
+CONTINUING = {
+    **RECIPE,
+    "max_iters": 1000,
+    "learning_rate": 6e-4,
+    "warmup_iters": 50,
+    "sync_batch_norm": True,
+    "ratio_range": (0.9, 1.1),
+}
+"""How a model that knows the shapes is trained on."""
+
+FINE_TUNING = {**CONTINUING, "max_iters": 600}
 """How the trained model is fine-tuned to other shapes."""
 
 
@@ -115,6 +125,9 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--other-shapes", action="store_true", help="fine-tune to other classes")
+    parser.add_argument(
+        "--continue", dest="goes_on", action="store_true", help="start from the model's weights"
+    )
     parser.add_argument("--output", type=Path, help="model directory to write")
     parser.add_argument("--work-dir", type=Path, help="keep checkpoints and logs there")
     parser.add_argument("--iters", type=int, help="steps, in place of the recipe's")
@@ -123,7 +136,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 2))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    if arguments.output is None and not arguments.other_shapes:
+    if arguments.output is None and arguments.goes_on:
         arguments.output = MODEL_DIR
     return arguments
 
@@ -135,7 +148,8 @@ def train(arguments: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     started = time.monotonic()
-    recipe = dict(FINE_TUNING if arguments.other_shapes else RECIPE, seed=arguments.seed)
+    kinds = ((arguments.other_shapes, FINE_TUNING), (arguments.goes_on, CONTINUING))
+    recipe = dict(next((kind for asked, kind in kinds if asked), RECIPE), seed=arguments.seed)
     for field, value in (("max_iters", arguments.iters), ("batch_size", arguments.batch_size)):
         if value is not None:
             recipe[field] = value
@@ -144,7 +158,7 @@ def train(arguments: argparse.Namespace) -> None:
         TRAINER,
         default_args={
             "model": str(MODEL_DIR),
-            "from_scratch": not arguments.other_shapes,
+            "from_scratch": not (arguments.other_shapes or arguments.goes_on),
             "train_dataset": DrawnScenes(
                 TRAINING, recipe["max_iters"] * recipe["batch_size"], classes
             ),
@@ -155,7 +169,7 @@ def train(arguments: argparse.Namespace) -> None:
             "check_data": False,  # scenes are drawn right
             "device": "cpu",
             "recipe": recipe,
-            "run": {"workers": 0, "evaluation_interval": recipe["max_iters"] // 3},
+            "run": {"workers": 0, "evaluation_interval": max(recipe["max_iters"] // 3, 1)},
         },
     )
     trainer.train()
