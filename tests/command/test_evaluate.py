@@ -89,13 +89,22 @@ def test_errors_are_one_line_and_exit_code_2(arguments, says, scenes):
     assert result.stdout == ""
 
 
+def hear_interrupts():
+    """A shell has what it runs in the background ignore interrupts, and its children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for another process")
 def test_interrupted_it_goes_on_with_the_same_command(expected, tmp_path):
     scenes = drawn_scenes(tmp_path / "scenes", PICTURES)
     output = tmp_path / "output"
     command = [*COMMAND, str(TINY_MODEL), str(scenes), "--device", "cpu", "--output", str(output)]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **SURROUNDINGS
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=hear_interrupts,
+        **SURROUNDINGS,
     )
     deadline = time.monotonic() + 200
     while not (output / "evaluation.state.part0").exists() and time.monotonic() < deadline:
