@@ -9,7 +9,8 @@ import coverage
 
 PACKAGE = Path(__file__).parents[2] / "modelscope_vitadapter"
 READER, LOADER = "config", "checkpoint"
-_WRITERS = ("save.py", "directory.py")
+_NOT_FOR_LOADING = ("save.py", "directory.py", "criterion_settings.py")
+"""Files that write, and the settings of the training."""
 
 
 def files():
@@ -18,7 +19,7 @@ def files():
     return {
         path.relative_to(PACKAGE).as_posix(): path
         for path in found
-        if path.name not in ("__init__.py", *_WRITERS)
+        if path.name not in ("__init__.py", *_NOT_FOR_LOADING)
     }
 
 
