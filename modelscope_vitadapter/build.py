@@ -139,7 +139,6 @@ def _build_adapter_attention(s: BackboneSettings, levels: int) -> MultiScaleDefo
         num_levels=levels,
         num_points=s.n_points,
         value_dim=int(s.embed_dim * s.deform_ratio),
-        dropout=0.0,  # as the operator that the authors trained with
     )
 
 
@@ -317,4 +316,5 @@ def _build_token_norm(s: TokenNorm, channels: int) -> nn.LayerNorm:
 
 
 def _build_activation(s: Activation) -> nn.Module:
-    return getattr(nn, s.kind)(**dict(s.options))  # type: ignore[no-any-return]
+    activation: nn.Module = getattr(nn, s.kind)(**dict(s.options))
+    return activation

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import distributed
 
-PATIENCE = timedelta(days=7)
-"""How long a process waits for the others. Shares of thousands of pictures differ by more than
-PyTorch's half an hour; processes whose fellow died are ended by `torchrun`."""
+from modelscope_vitadapter.process_group import is_joined, join_group
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class Processes:
 
 def current_processes() -> Processes:
     """The processes of PyTorch's default group; this one alone where there is none."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not is_joined():
         return Processes()
     rank, count = distributed.get_rank(), distributed.get_world_size()
     nccl = distributed.get_backend() == "nccl"
@@ -90,27 +86,15 @@ def joined_processes(device: str | None = None) -> Iterator[Processes]:
     Yields:
         This process among them.
     """
-    alone = int(os.environ.get("WORLD_SIZE", "1")) <= 1
-    if alone or not distributed.is_available() or distributed.is_initialized():
-        yield current_processes()
-        return
-    if on_cpu(device):
-        distributed.init_process_group("gloo", timeout=PATIENCE)
-    else:
-        torch.cuda.set_device(local_rank())
-        distributed.init_process_group("nccl", timeout=PATIENCE)
+    joined = join_group(on_gpu=not on_cpu(device))
     try:
         yield current_processes()
     finally:
-        distributed.destroy_process_group()
+        if joined:
+            distributed.destroy_process_group()
 
 
 def on_cpu(device: str | None) -> bool:
     """Whether the network will run on the CPU, given the device that was asked for."""
     wants_cpu = device is not None and str(device).split(":")[0].lower() == "cpu"
     return wants_cpu or not torch.cuda.is_available()
-
-
-def local_rank() -> int:
-    """This process's number on its machine, which is that of its GPU."""
-    return int(os.environ.get("LOCAL_RANK", "0"))

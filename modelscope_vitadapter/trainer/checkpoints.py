@@ -6,6 +6,7 @@ refuses, and goes on with another learning rate than it had.
 """
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -189,10 +190,21 @@ def _publish(source: Path, target: Path) -> None:
 
 def latest_checkpoint(work_dir: Path) -> Path | None:
     """The checkpoint of the furthest step in a run's directory, as `train` takes it, or None."""
+    return next(reversed(saved_checkpoints(work_dir, "iter_")), None)
+
+
+def saved_checkpoints(folder: Path, begin: str) -> list[Path]:
+    """The checkpoints in a run's directory, as `train` takes them, in order of their steps.
+
+    Args:
+        folder: the directory.
+        begin: what their names have before the step: `iter_`, or `best_iter`.
+    """
+    ending = CheckpointProcessor.TRAINER_STATE_SUFFIX
     found = []
-    for state in work_dir.glob(f"iter_*{CheckpointProcessor.TRAINER_STATE_SUFFIX}"):
-        prefix = state.name.removesuffix(CheckpointProcessor.TRAINER_STATE_SUFFIX)
-        number = prefix.removeprefix("iter_")
-        if number.isdecimal() and (work_dir / f"{prefix}.pth").is_file():
-            found.append((int(number), work_dir / prefix))
-    return max(found)[1] if found else None
+    for state in folder.glob(f"{begin}*{ending}"):
+        prefix = state.name.removesuffix(ending)
+        step = re.match(rf"{begin}(\d+)", prefix)
+        if step and (folder / f"{prefix}{CheckpointProcessor.MODEL_STATE_SUFFIX}").is_file():
+            found.append((int(step[1]), folder / prefix))
+    return [path for _, path in sorted(found)]

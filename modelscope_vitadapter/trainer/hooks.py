@@ -2,20 +2,17 @@
 
 import math
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from modelscope.trainers.hooks import BestCkptSaverHook, CheckpointHook, EvaluationHook, Hook
-from modelscope.trainers.hooks.checkpoint.checkpoint_processor import CheckpointProcessor
 from modelscope.trainers.hooks.priority import Priority
 from torch import nn
 
+from modelscope_vitadapter.trainer.checkpoints import saved_checkpoints
 from modelscope_vitadapter.trainer.stepping import not_finite
 from modelscope_vitadapter.training.processes import gathered
-
-STATE_ENDING: str = CheckpointProcessor.TRAINER_STATE_SUFFIX
 
 
 class StepHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
@@ -103,12 +100,12 @@ class BestHook(BestCkptSaverHook):  # type: ignore[misc]  # ModelScope is untype
         return f"best_iter{trainer.iter + 1}_{self.metric_key}{self._best_metric:.4f}"
 
     def _save_checkpoint(self, trainer: Any, prefix: str) -> str:
-        older = saved_prefixes(self.save_dir, "best_")
+        older = saved_checkpoints(Path(self.save_dir), "best_iter")
         self.history_checkpoints: set[str] = set()
         saved: str = super()._save_checkpoint(trainer, prefix)
         for one in older:
-            if Path(one).name != prefix:
-                self.processor.remove_checkpoints(trainer, checkpoint_path_prefix=one)
+            if one.name != prefix:
+                self.processor.remove_checkpoints(trainer, checkpoint_path_prefix=str(one))
         return saved
 
 
@@ -132,20 +129,11 @@ class PeriodicHook(CheckpointHook):  # type: ignore[misc]  # ModelScope is untyp
     def before_run(self, trainer: Any) -> None:
         """Finds what an earlier part of the run saved."""
         super().before_run(trainer)
-        self.history_checkpoints = saved_prefixes(self.save_dir, "iter_")
+        saved = saved_checkpoints(Path(self.save_dir), "iter_")
+        self.history_checkpoints = [os.fspath(one) for one in saved]
 
     def save_now(self, trainer: Any) -> None:
         """Saves after this step, unless that was done already."""
-        prefix = os.path.join(self.save_dir, self.generate_prefix(trainer, "by_step"))  # noqa: PTH118
-        if prefix not in self.history_checkpoints:
+        prefix = self.generate_prefix(trainer, "by_step")
+        if prefix not in [Path(one).name for one in self.history_checkpoints]:
             self._do_save(trainer, "by_step")
-
-
-def saved_prefixes(folder: str, begin: str) -> list[str]:
-    """What checkpoints of a run are called, without their endings, in order of their steps."""
-    names = (path.name for path in Path(folder).glob(f"{begin}*{STATE_ENDING}"))
-    prefixes = {name.removesuffix(STATE_ENDING) for name in names}
-    steps = {prefix: re.search(r"\d+", prefix) for prefix in prefixes}
-    known = [prefix for prefix, step in steps.items() if step is not None]
-    known.sort(key=lambda prefix: int(re.search(r"\d+", prefix)[0]))  # type: ignore[index]
-    return [os.path.join(folder, prefix) for prefix in known]  # noqa: PTH118

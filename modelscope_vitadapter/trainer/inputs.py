@@ -31,13 +31,11 @@ class RunInputs:
         model_dir: directory in the hub's layout, with the classes that are learned.
         training: data set for training, or None.
         evaluation: data set for evaluation, or None.
-        num_classes: number of classes, K.
     """
 
     model_dir: Path
     training: LabelledPictures | None
     evaluation: LabelledPictures | None
-    num_classes: int
 
 
 @dataclass(frozen=True)
@@ -110,12 +108,12 @@ def open_inputs(model_dir: Path, work_dir: Path, options: InputOptions) -> RunIn
             return str(prepare_start(point, work_dir / START_FOLDER, trust_remote_code=trust))
 
     started = Path(first_process_does(start))
-    names = load_model_config(started, trust_remote_code=trust).classes
     if options.check_data:
+        names = load_model_config(started, trust_remote_code=trust).classes
         for pictures in (training, evaluation):
             if pictures is not None:
                 first_process_does(partial(check_labelled, pictures, len(names)))
-    return RunInputs(started, training, evaluation, len(names))
+    return RunInputs(started, training, evaluation)
 
 
 def own_device(name: str) -> torch.device:

@@ -17,6 +17,7 @@ from modelscope_vitadapter._hooks.registries import register
 from modelscope_vitadapter.errors import TrainingError
 from modelscope_vitadapter.evaluation.models import directory_or_id
 from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.process_group import join_group
 from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.trainer.building import (
     apply_recipe,
@@ -40,7 +41,6 @@ from modelscope_vitadapter.training.batches import BatchLoader
 from modelscope_vitadapter.training.freezing import freeze_parameters, parse_freeze
 from modelscope_vitadapter.training.processes import (
     first_process_does,
-    join_processes,
     process_count,
 )
 from modelscope_vitadapter.training.recipe import Recipe
@@ -117,7 +117,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         self._adapter_form = adapter_form
         self._trusts = bool(kwargs.get("trust_remote_code", False))
         place = own_device(device)
-        join_processes(place)
+        join_group(on_gpu=place.type == "cuda")
         self._given = model if isinstance(model, VitAdapterSemanticSegmentation) else None
         source = self._find_directory(model, revision)
         options = InputOptions(

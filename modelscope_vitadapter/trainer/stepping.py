@@ -1,5 +1,6 @@
 """The gradients of one step, part by part."""
 
+import math
 from contextlib import nullcontext
 
 import torch
@@ -62,7 +63,7 @@ def _means(losses: dict[str, Tensor]) -> dict[str, float]:
 
 def _check_finite(values: dict[str, float], losses: dict[str, Tensor], names: list[str]) -> None:
     """Raises in all processes where the loss of any is not finite."""
-    bad = [name for name, value in values.items() if not torch.tensor(value).isfinite()]
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
     if not bad:
         return
     own = [] if all(bool(loss.isfinite()) for loss in losses.values()) else names

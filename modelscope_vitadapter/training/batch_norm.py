@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from modelscope_vitadapter.process_group import is_joined
+
 
 class _SumOverProcesses(torch.autograd.Function):
     """All-reduce whose gradient is the sum of the processes' gradients."""
@@ -36,8 +38,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(B, C, H, W)` to the same shape; every process must call it."""
-        alone = not distributed.is_available() or not distributed.is_initialized()
-        if alone or not self.training or not self.track_running_stats:
+        if not is_joined() or not self.training or not self.track_running_stats:
             return super().forward(x)
         axes = (0, 2, 3)
         exact = x.float()

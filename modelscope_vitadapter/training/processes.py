@@ -1,22 +1,13 @@
 """What several processes that train together need of each other."""
 
-import os
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TypeVar
 
-import torch
 from torch import Tensor, distributed
 
+from modelscope_vitadapter.process_group import is_joined, local_rank, started_together
+
 T = TypeVar("T")
-
-PATIENCE = timedelta(days=1)
-"""How long processes wait for each other: one may look through a whole data set meanwhile."""
-
-
-def several_were_started() -> bool:
-    """Whether `torchrun` started more processes than this one."""
-    return distributed.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def own_device_name(name: str, *, has_cuda: bool) -> str:
@@ -30,40 +21,24 @@ def own_device_name(name: str, *, has_cuda: bool) -> str:
         ValueError: one GPU was named for several processes.
     """
     kind, _, number = str(name).partition(":")
-    if not several_were_started() or kind not in ("gpu", "cuda"):
+    if not started_together() or kind not in ("gpu", "cuda"):
         return str(name)
     if number:
         raise ValueError(
             f"device is {str(name)!r} for several processes: expected 'gpu' (each process takes "
             "the GPU of its number on the machine) or 'cpu'"
         )
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if has_cuda else "cpu"
-
-
-def join_processes(device: torch.device) -> None:
-    """Joins the other processes that `torchrun` started, once.
-
-    Args:
-        device: of this process; GPUs talk by NCCL, anything else by gloo.
-    """
-    if not several_were_started() or distributed.is_initialized():
-        return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    return f"cuda:{local_rank()}" if has_cuda else "cpu"
 
 
 def process_count() -> int:
     """How many processes train together; 1 without a process group."""
-    ready = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_world_size() if ready else 1
+    return distributed.get_world_size() if is_joined() else 1
 
 
 def process_index() -> int:
     """Which of them this is, from 0."""
-    ready = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_rank() if ready else 0
+    return distributed.get_rank() if is_joined() else 0
 
 
 def summed(values: Tensor) -> Tensor:
