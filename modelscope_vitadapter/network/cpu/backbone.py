@@ -64,7 +64,7 @@ def run_backbone(
             run_extractor(extractor, pyramid, x, geometry, dtype, scratch)
         if backbone.add_vit_feature:
             vit.append(x.clone())
-    scratch.drop("q", "k", "v", "attended", "bias", "hidden", "table")
+    scratch.drop("q", "k", "v", "attended", "bias", "spread", "hidden", "table")
     if not vit:
         return BackboneTokens(geometry, local, pyramid, None)
     sizes = [height * width for height, width in geometry.pyramid]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from modelscope_vitadapter.network.beit import Block
-from modelscope_vitadapter.network.cpu.attention import banded_attention, window_table
+from modelscope_vitadapter.network.cpu.attention import run_attention, window_table
 from modelscope_vitadapter.network.cpu.bands import Scratch, bands
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.position_bias import GridSize
@@ -28,13 +28,13 @@ def run_block(
     shape = (heads, len(tokens), width // heads)
     q = scratch.take("q", *shape, dtype=dtype)
     k = scratch.take("k", *shape, dtype=dtype)
-    v = scratch.take("v", heads, shape[2], shape[1], dtype=dtype)
+    v = scratch.take("v", *shape, dtype=dtype)
     attended = scratch.take("attended", len(tokens), width, dtype=dtype)
     with stage(BACKBONE_LINEAR):
         _project(block, tokens, (q, k, v), dtype)
     with stage(ATTENTION):
         table = window_table(attention, grid)
-        banded_attention(q, k, v, table, grid, attended, scratch)
+        run_attention(q, k, v, table, grid, attended, scratch)
     with stage(BACKBONE_LINEAR):
         project = PackedLinear.of(attention.proj, dtype=dtype)
         expand = PackedLinear.of(block.mlp.fc1, dtype=dtype, activation="gelu")
@@ -48,7 +48,7 @@ def run_block(
 def _project(
     block: Block, tokens: Tensor, qkv: tuple[Tensor, Tensor, Tensor], dtype: torch.dtype
 ) -> None:
-    """Writes queries, keys and values as `banded_attention` takes them."""
+    """Writes queries, keys and values as `run_attention` takes them."""
     attention = block.attn
     q, k, v = qkv
     heads, count, head_dim = q.shape
@@ -58,4 +58,4 @@ def _project(
         backwards = slice(count - band.stop, count - band.start)
         q[:, band] = projected[:, 0].mul_(attention.scale).transpose(0, 1)
         k[:, backwards] = projected[:, 1].flip(0).transpose(0, 1)
-        v[:, :, backwards] = projected[:, 2].flip(0).permute(1, 2, 0)
+        v[:, backwards] = projected[:, 2].flip(0).transpose(0, 1)

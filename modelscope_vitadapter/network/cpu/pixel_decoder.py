@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.cpu.backbone import BackboneTokens
 from modelscope_vitadapter.network.cpu.bands import Scratch, bands, return_freed_memory, row_bands
+from modelscope_vitadapter.network.cpu.convolution import convolve_in_place
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
 from modelscope_vitadapter.network.cpu.folding import fold_before
 from modelscope_vitadapter.network.cpu.layers import BandLayer
@@ -23,7 +24,6 @@ from modelscope_vitadapter.network.cpu.map_norm import group_affine, normalise
 from modelscope_vitadapter.network.cpu.modules import modules_of
 from modelscope_vitadapter.network.cpu.positions import GridPositions
 from modelscope_vitadapter.network.cpu.resizing import resize_band, resize_tokens
-from modelscope_vitadapter.network.cpu.winograd import convolve_in_place
 from modelscope_vitadapter.network.deformable_attention import (
     MultiScaleDeformableAttention,
     SpatialShape,
@@ -76,8 +76,8 @@ def run_pixel_decoder(
     features.release()
     return_freed_memory()
     _add_resized(lateral, finest, shape, maps[-1], shapes[-1])
-    convolve_in_place(finest, shape, output.conv.weight, scratch)
-    scratch.drop("padded")
+    convolve_in_place(finest, shape, output.conv.weight, dtype, scratch)
+    scratch.drop("padded", "taps")
     return_freed_memory()
     if output.conv.bias is not None:
         finest.add_(output.conv.bias)

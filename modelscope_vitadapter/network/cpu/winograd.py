@@ -58,7 +58,7 @@ def _transform_output(m: Sequence[Tensor]) -> list[Tensor]:
     ]
 
 
-def convolve_in_place(
+def convolve_by_winograd(
     tokens: Tensor, shape: tuple[int, int], weight: Tensor, scratch: Scratch
 ) -> None:
     """`F.conv2d(map, weight, padding=1)`, written over its input.

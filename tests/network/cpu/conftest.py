@@ -5,7 +5,14 @@ import sys
 import pytest
 
 from modelscope_vitadapter.config.settings import AdapterForm
-from modelscope_vitadapter.network.cpu import attention, backbone, bands, linear, winograd
+from modelscope_vitadapter.network.cpu import (
+    attention,
+    backbone,
+    bands,
+    convolution,
+    linear,
+    winograd,
+)
 from modelscope_vitadapter.network.cpu import segmentor as _  # noqa: F401  imports all others
 from tests.support.networks import tiny_network
 
@@ -50,6 +57,13 @@ def packing(request):
         request.getfixturevalue("unpacked")
     elif not linear.can_pack(linear.torch.float32):
         pytest.skip("this PyTorch has no operators that reorder weights")
+
+
+@pytest.fixture(params=["tiles", "no tiles"])
+def tiling(request, monkeypatch):
+    """Runs a test as on a processor with matrix tiles and as on one without."""
+    for module in (attention, convolution):
+        monkeypatch.setattr(module, "has_matrix_tiles", lambda: request.param == "tiles")
 
 
 BACKBONE = "model.backbone"

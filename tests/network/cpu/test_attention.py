@@ -3,7 +3,13 @@ import torch
 
 from modelscope_vitadapter.network.beit import Attention
 from modelscope_vitadapter.network.cpu import attention as module
-from modelscope_vitadapter.network.cpu.attention import HeadBias, banded_attention, window_table
+from modelscope_vitadapter.network.cpu.attention import (
+    HeadBias,
+    banded_attention,
+    fused_attention,
+    run_attention,
+    window_table,
+)
 from modelscope_vitadapter.network.cpu.bands import Scratch
 from modelscope_vitadapter.network.position_bias import relative_position_index, table_length
 from tests.support.networks import random_image as noise
@@ -17,13 +23,20 @@ BFLOAT16_ROUNDING = 2e-2
 GRIDS = [(1, 1), (1, 5), (5, 1), (2, 3), (4, 4), (7, 5)]
 
 
-def banded(q, k, v, table, grid, scratch=None):
-    """`banded_attention` for queries, keys and values `(M, N, D)` in the plain order."""
+WAYS = [banded_attention, fused_attention]
+
+
+def result(attend, q, k, v, table, grid, scratch=None):
+    """Attention of queries, keys and values `(M, N, D)` in the plain order."""
     heads, tokens, head_dim = q.shape
     out = q.new_empty(tokens, heads * head_dim)
-    values = v.flip(1).transpose(1, 2).contiguous()
-    banded_attention(q, k.flip(1).contiguous(), values, table, grid, out, scratch or Scratch())
+    keys, values = k.flip(1).contiguous(), v.flip(1).contiguous()
+    attend(q, keys, values, table, grid, out, scratch or Scratch())
     return out
+
+
+def banded(*given):
+    return result(banded_attention, *given)
 
 
 def explicit(q, k, v, table, grid):
@@ -61,27 +74,46 @@ def test_bands_of_any_height(monkeypatch, rows):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_bfloat16_is_as_exact_as_its_roundings(banding, bias):
+@pytest.mark.parametrize("grid", GRIDS)
+def test_fused_equals_softmax_attention(grid, bias):
+    given = arguments(grid, bias=bias)
+    assert relative_error(result(fused_attention, *given), explicit(*given)) < ROUNDING
+
+
+@pytest.mark.parametrize("tiles", [True, False])
+def test_the_processor_decides_the_way(monkeypatch, tiles):
+    monkeypatch.setattr(module, "has_matrix_tiles", lambda: tiles)
+    given = arguments((3, 4))
+    assert torch.equal(result(run_attention, *given), result(WAYS[tiles], *given))
+    assert not torch.equal(result(run_attention, *given), result(WAYS[not tiles], *given))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_bfloat16_is_as_exact_as_its_roundings(banding, way, bias):
     q, k, v, table, grid = arguments((4, 5), bias=bias)
     exact = explicit(q, k, v, table, grid)
-    found = banded(q.bfloat16(), k.bfloat16(), v.bfloat16(), table, grid)
+    found = result(way, q.bfloat16(), k.bfloat16(), v.bfloat16(), table, grid)
     assert found.dtype == torch.bfloat16
     assert 1e-4 < relative_error(found, exact) < BFLOAT16_ROUNDING
 
 
-def test_large_scores_neither_overflow_nor_vanish():
+@pytest.mark.parametrize("way", WAYS)
+def test_large_scores_neither_overflow_nor_vanish(way):
     q, k, v, table, grid = arguments((3, 3))
-    found = banded(q * 300, k, v, table, grid)
+    found = result(way, q * 300, k, v, table, grid)
     exact = explicit(q * 300, k, v, table, grid)
     assert torch.isfinite(found).all()
     assert relative_error(found, exact) < 1e-4  # the scores' own rounding, 2 ** -24 of 1000
 
 
-def test_scratch_may_hold_anything(low_bands):
+@pytest.mark.parametrize("way", WAYS)
+def test_scratch_may_hold_anything(low_bands, way):
     given = arguments((4, 3))
     scratch = Scratch()
-    scratch.take("bias", 40, 40, 40).fill_(float("nan"))
-    assert torch.equal(banded(*given, scratch), banded(*given))
+    for name in ("bias", "spread"):
+        scratch.take(name, 40, 40, 40).fill_(float("nan"))
+    assert torch.equal(result(way, *given, scratch), result(way, *given))
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -101,6 +133,9 @@ def test_a_heads_bias_is_the_tables(grid):
     found = torch.zeros(tokens - 1, tokens)
     bias.add_to(found, 0)
     assert torch.equal(found, expected[1:])
+    found = torch.full((tokens, tokens), float("nan"))
+    bias.write_to(found)
+    assert torch.equal(found, expected)
 
 
 def block_attention(grid):

@@ -58,7 +58,7 @@ def test_equals_the_module_without_reordered_weights(unpacked):
     assert max(errors(tiny_network(), random_image(1, 3, 64, 96))) < ROUNDING
 
 
-def test_bfloat16_is_as_exact_as_its_roundings(backbone_variant):
+def test_bfloat16_is_as_exact_as_its_roundings(tiling, backbone_variant):
     found = errors(backbone_variant, random_image(1, 3, 64, 64), torch.bfloat16)
     assert max(found) < BFLOAT16_ROUNDING
     assert max(found) > 1e-4

@@ -12,6 +12,7 @@ from modelscope_vitadapter.network.cpu.bands import (
     bands,
     return_freed_memory,
 )
+from modelscope_vitadapter.network.cpu.processor import has_matrix_tiles
 
 
 @given(st.integers(1, 500), st.integers(1, 60))
@@ -32,10 +33,16 @@ def test_no_rows_are_one_empty_band():
     assert list(bands(0, 5)) == [slice(0, 0)]
 
 
-def test_a_window_of_the_hub_model_has_four_equal_bands_and_its_class_token():
-    heights = [band.stop - band.start for band in bands(56 * 56)]
-    assert heights == [BAND_ROWS] * 4
-    assert len(list(bands(1 + 56 * 56))) == 5
+@pytest.mark.parametrize(("height", "count"), [(800, 4), (1600, 2)])
+def test_a_window_of_the_hub_model_has_equal_bands(height, count):
+    rows = 56 * 56 // count
+    assert [band.stop - band.start for band in bands(56 * 56, height)] == [rows] * count
+    with_class = [band.stop - band.start for band in bands(1 + 56 * 56, height)]
+    assert with_class == [rows] * (count - 1) + [rows + 1]
+
+
+def test_the_processor_decides_the_height():
+    assert (1600 if has_matrix_tiles() else 800) == BAND_ROWS
 
 
 def test_scratch_gives_the_same_memory_again():

@@ -67,7 +67,7 @@ def test_equals_the_module_without_reordered_weights(unpacked):
     assert max(errors(tiny_network(), random_image(1, 3, 64, 96))) < ROUNDING
 
 
-def test_bfloat16_is_as_exact_as_its_roundings(pixel_decoder_variant):
+def test_bfloat16_is_as_exact_as_its_roundings(tiling, pixel_decoder_variant):
     network, image = pixel_decoder_variant, random_image(1, 3, 64, 64)
     found = errors(network, image, torch.bfloat16)
     assert max(found) < BFLOAT16_ROUNDING

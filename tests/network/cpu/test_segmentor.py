@@ -48,7 +48,7 @@ def assert_same(found, expected):
     assert all(map(torch.equal, found, expected))
 
 
-def test_equals_the_plain_modules(variant):
+def test_equals_the_plain_modules(tiling, variant):
     assert max(errors(variant, random_image(1, 3, 64, 96))) < ROUNDING
 
 
@@ -70,7 +70,7 @@ def test_equals_the_plain_modules_without_reordered_weights(unpacked, network):
     assert max(errors(network, random_image(1, 3, 64, 96))) < ROUNDING
 
 
-def test_bfloat16_is_as_exact_as_the_plain_modules_in_bfloat16(variant):
+def test_bfloat16_is_as_exact_as_the_plain_modules_in_bfloat16(tiling, variant):
     image = random_image(1, 3, 64, 64)
     expected = plain(variant, image)
     with autocast(torch.bfloat16):

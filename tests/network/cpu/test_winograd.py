@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from modelscope_vitadapter.network.cpu import winograd
 from modelscope_vitadapter.network.cpu.bands import Scratch
-from modelscope_vitadapter.network.cpu.winograd import convolve_in_place, transformed_filters
+from modelscope_vitadapter.network.cpu.winograd import convolve_by_winograd, transformed_filters
 from tests.support.networks import random_image as noise
 from tests.support.networks import relative_error
 
@@ -23,7 +23,7 @@ def convolved(tokens, shape, weight):
 
 def winograd_of(tokens, shape, weight):
     found = tokens.clone()
-    convolve_in_place(found, shape, weight, Scratch())
+    convolve_by_winograd(found, shape, weight, Scratch())
     return found
 
 
@@ -83,7 +83,7 @@ def test_scratch_may_hold_anything(low_bands):
     scratch = Scratch()
     scratch.take("padded", 20, 20, 3).fill_(float("nan"))
     found = tokens.clone()
-    convolve_in_place(found, (16, 12), weight, scratch)
+    convolve_by_winograd(found, (16, 12), weight, scratch)
     assert torch.equal(found, winograd_of(tokens, (16, 12), weight))
 
 
