@@ -83,10 +83,10 @@ class MaskedAttention(nn.Module):
             F.linear(x, weight, bias)
             for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
         ]
-        return self.attend(projected[0], projected[1], projected[2], mask)
+        return self.project(self.mix(projected[0], projected[1], projected[2], mask))
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """The same from queries, keys and values that are projected already."""
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """The values `(B, Q, C)` that each projected query mixes, not yet projected."""
         attn = self.attn
         q, k, v = (
             x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2) for x in (query, key, value)
@@ -94,8 +94,11 @@ class MaskedAttention(nn.Module):
         x = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=attn.dropout if self.training else 0.0
         )
-        x = attn.out_proj(x.transpose(1, 2).flatten(2))
-        dropped: Tensor = self.dropout_layer(self.proj_drop(x))
+        return x.transpose(1, 2).flatten(2)
+
+    def project(self, mixed: Tensor) -> Tensor:
+        """What the attention adds, `(B, Q, C)`, from mixed values."""
+        dropped: Tensor = self.dropout_layer(self.proj_drop(self.attn.out_proj(mixed)))
         return dropped
 
 

@@ -81,14 +81,14 @@ class Memory:
     def keys_and_values(
         self, attention: MaskedAttention, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        """Projects the tokens: two tensors `(N, C)` float32."""
+        """Projects the tokens: two tensors `(N, C)` of `dtype`."""
         attn = attention.attn
         _, key_weight, value_weight = attn.in_proj_weight.chunk(3)
         _, key_bias, value_bias = attn.in_proj_bias.chunk(3)
         project_key = PackedLinear(key_weight, key_bias, dtype=dtype)
         project_value = PackedLinear(value_weight, value_bias, dtype=dtype)
         count, width = self._tokens.shape
-        keys, values = self._tokens.new_empty(2, count, width)
+        keys, values = self._tokens.new_empty(2, count, width, dtype=dtype)
         for band in bands(count):
             tokens = self._tokens[band] + self._level
             values[band] = project_value(tokens)
@@ -134,4 +134,5 @@ def _attend(
     attn = attention.attn
     width = attn.embed_dim
     projected = F.linear(query + position, attn.in_proj_weight[:width], attn.in_proj_bias[:width])
-    return attention.attend(projected, keys[None], values[None], mask)
+    mixed = attention.mix(projected.to(keys.dtype), keys[None], values[None], mask)
+    return attention.project(mixed.float())

@@ -164,6 +164,10 @@ def _lateral(
     prior, up = backbone.spm.fc1, backbone.up
     for added in (prior.bias, up.bias):
         bias = bias if added is None else bias + weight @ added
+    vit = None
+    if features.vit is not None:
+        vit = PackedLinear(weight, dtype=dtype)(features.vit[0]).float()
+        features.vit = None
     # (in, out, 2, 2) to (2, 2, out, in): each stride-8 token gives a square of four.
     squares = weight @ up.weight.permute(2, 3, 1, 0)
     spread = PackedLinear(squares.flatten(0, 2), dtype=dtype)
@@ -172,12 +176,9 @@ def _lateral(
     finest = weight.new_empty(shape[0] * shape[1], len(weight))
     coarse = features.pyramid[: height * width].view(height, width, -1)
     fine = finest.view(height, 2, width, 2, -1)
-    for rows in row_bands(height, width):
+    for rows in row_bands(height, 4 * width):  # of cells of the finer map
         squares = spread(coarse[rows].flatten(0, 1)).view(-1, width, 2, 2, len(weight))
         fine[rows] = squares.permute(0, 2, 1, 3, 4)
-    vit = None
-    if features.vit is not None:
-        vit = PackedLinear(weight, dtype=dtype)(features.vit[0]).float()
     for rows in row_bands(*shape):
         band = slice(rows.start * shape[1], rows.stop * shape[1])
         finest[band].add_(locally(features.local[band]))
