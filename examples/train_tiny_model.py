@@ -59,7 +59,7 @@ RECIPE = {
 
 CONTINUING = {
     **RECIPE,
-    "max_iters": 1000,
+    "max_iters": 600,
     "learning_rate": 6e-4,
     "warmup_iters": 50,
     "sync_batch_norm": True,
@@ -67,8 +67,11 @@ CONTINUING = {
 }
 """How a model that knows the shapes is trained on."""
 
-FINE_TUNING = {**CONTINUING, "max_iters": 600}
+FINE_TUNING = CONTINUING
 """How the trained model is fine-tuned to other shapes."""
+
+SCENES_OF_A_SEED = 1_000_000
+"""Trainings with another seed see other scenes."""
 
 
 class DrawnScenes:
@@ -78,13 +81,17 @@ class DrawnScenes:
         stream: `TRAINING` or `VALIDATION`.
         count: number of scenes.
         classes: names of the shapes, the background first.
+        first: number of the first scene.
     """
 
-    def __init__(self, stream: int, count: int, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self, stream: int, count: int, classes: tuple[str, ...], *, first: int = 0
+    ) -> None:
         from modelscope_vitadapter.labelled.label_ids import LabelIds
 
         self.label_ids = LabelIds()
         self.stream, self.count, self.classes = stream, count, classes
+        self.first = first
 
     def __len__(self) -> int:
         return self.count
@@ -92,7 +99,7 @@ class DrawnScenes:
     def __getitem__(self, index: int) -> object:
         from modelscope_vitadapter.labelled.samples import Sample
 
-        rng = np.random.default_rng((self.stream, index))
+        rng = np.random.default_rng((self.stream, self.first + index))
         low, high = SIDES[self.stream]
         height, width = (int(side) for side in rng.integers(low, high + 1, 2))
         image, labels = draw_scene(rng, height, width, TEXTURES[self.stream], classes=self.classes)
@@ -160,7 +167,10 @@ def train(arguments: argparse.Namespace) -> None:
             "model": str(MODEL_DIR),
             "from_scratch": not (arguments.other_shapes or arguments.goes_on),
             "train_dataset": DrawnScenes(
-                TRAINING, recipe["max_iters"] * recipe["batch_size"], classes
+                TRAINING,
+                recipe["max_iters"] * recipe["batch_size"],
+                classes,
+                first=arguments.seed * SCENES_OF_A_SEED,
             ),
             "eval_dataset": DrawnScenes(VALIDATION, arguments.scenes, classes),
             "classes": classes,

@@ -16,7 +16,7 @@ num_things_classes = 6
 num_stuff_classes = 1
 num_classes = num_things_classes + num_stuff_classes
 
-crop_size = (128, 128)
+crop_size = (192, 192)
 embed_dim = 64
 channels = 48
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
@@ -25,7 +25,7 @@ model = dict(
     type="EncoderDecoderMask2Former",
     backbone=dict(
         type="BEiTAdapter",
-        img_size=128,
+        img_size=192,
         patch_size=16,
         embed_dim=embed_dim,
         depth=4,
@@ -151,14 +151,14 @@ model = dict(
         ),
         sampler=dict(type="MaskPseudoSampler"),
     ),
-    test_cfg=dict(mode="slide", crop_size=crop_size, stride=(96, 96)),
+    test_cfg=dict(mode="slide", crop_size=crop_size, stride=(144, 144)),
 )
 
 test_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(
         type="MultiScaleFlipAug",
-        img_scale=(512, 128),
+        img_scale=(768, 192),
         flip=False,
         transforms=[
             dict(type="Resize", keep_ratio=True),

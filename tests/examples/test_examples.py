@@ -29,7 +29,7 @@ PICTURE_HOST = "https://modelscope.oss-cn-beijing.aliyuncs.com"
 def run_card_script(name, installed, folder, model, picture):
     """Run a script of the model card in `folder`; returns the picture that it wrote."""
     dataset_name = CARD_DATASET_ID.split("/")[1]
-    files = dataset_files(dataset_name, "validation", "InputImage:FILE", [picture])
+    files = dataset_files(dataset_name, "validation", {"InputImage:FILE": [picture]})
     with StandInHub(
         models={VITADAPTER_ID: model},
         pictures={CARD_PICTURE_PATH: picture},

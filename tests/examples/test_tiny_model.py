@@ -69,7 +69,7 @@ def test_segments_unseen_scenes_of_other_textures_and_sizes(segmentor):
         (segmentor(image, output="class_map")["class_map"], labels)
         for image, labels in unseen_scenes()
     ]
-    assert mean_iou(pairs, len(scenes.CLASSES)) > 0.85
+    assert mean_iou(pairs, len(scenes.CLASSES)) > 0.9
 
 
 def test_bfloat16_gives_the_answer_of_float32_but_for_few_pixels(segmentor, monkeypatch):

@@ -20,9 +20,11 @@ TABLE_DATASET = 2
 """The hub's data set type for a `NAME.json` that names CSV files."""
 
 
-def dataset_files(name, split, column, paths):
-    """The two files of a data set with one column of pictures; returns name to content."""
-    table = "\n".join([column, *(str(Path(path).resolve()) for path in paths)]) + "\n"
+def dataset_files(name, split, columns):
+    """The two files of a data set with columns (name to paths); returns name to content."""
+    rows = zip(*columns.values(), strict=True)
+    lines = [columns, *([str(Path(path).resolve()) for path in row] for row in rows)]
+    table = "\n".join(map(",".join, lines)) + "\n"
     structure = {"default": {split: {"meta": f"{split}.csv", "file": ""}}}
     return {
         f"{name}.json": json.dumps(structure).encode(),

@@ -47,7 +47,7 @@ assert segmentor({str(PICTURE)!r})["labels"]
 
 @pytest.fixture(scope="module")
 def hub():
-    files = dataset_files("COCO_segmentation_inference", "validation", COLUMN, [PICTURE])
+    files = dataset_files("COCO_segmentation_inference", "validation", {COLUMN: [PICTURE]})
     with StandInHub(
         models={VITADAPTER_ID: GOLDEN_MODEL},
         pictures={CARD_PICTURE_PATH: PICTURE},

@@ -10,15 +10,22 @@ from torch import Tensor
 
 from modelscope_vitadapter.network.cpu.processor import has_matrix_tiles
 
-BAND_ROWS = 1600 if has_matrix_tiles() else 800
-"""Rows of a band of tokens: 14 or 28 rows of the 56 x 56 grid of an 896 x 896 window, and some to
-spare, so that its 3137 tokens make equal bands.
+BAND_ROWS = 800
+"""Rows of a band of tokens: 14 rows of the 56 x 56 grid of an 896 x 896 window, and some to spare,
+so that its 3137 tokens make equal bands.
 
-Measured with the full-size model. 784 rows take 3 MB at 1024 channels and 13 MB in a feed-forward
+Measured with the full-size model: 784 rows take 3 MB at 1024 channels and 13 MB in a feed-forward
 network, which stays in the cache and below what the C library returns to the system after each use.
-With matrix tiles, a bfloat16 linear layer from 1024 to 1024 channels reaches 2000 GFLOP/s for up to
-512 rows and from 1568 on, and half of that between them.
 """
+
+
+def band_rows(dtype: torch.dtype) -> int:
+    """Rows of a band whose products are computed in a type.
+
+    With matrix tiles, a bfloat16 linear layer of 1024 by 1024 channels reaches 2000 GFLOP/s for up
+    to 512 rows and from 1568 on, and half of that between them.
+    """
+    return 2 * BAND_ROWS if dtype is torch.bfloat16 and has_matrix_tiles() else BAND_ROWS
 
 
 def bands(rows: int, height: int = BAND_ROWS) -> Iterator[slice]:

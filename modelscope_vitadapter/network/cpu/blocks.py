@@ -5,7 +5,7 @@ from torch import Tensor
 
 from modelscope_vitadapter.network.beit import Block
 from modelscope_vitadapter.network.cpu.attention import run_attention, window_table
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands
+from modelscope_vitadapter.network.cpu.bands import Scratch, band_rows, bands
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.position_bias import GridSize
 from modelscope_vitadapter.network.stages import ATTENTION, BACKBONE_LINEAR, stage
@@ -39,7 +39,7 @@ def run_block(
         project = PackedLinear.of(attention.proj, dtype=dtype)
         expand = PackedLinear.of(block.mlp.fc1, dtype=dtype, activation="gelu")
         contract = PackedLinear.of(block.mlp.fc2, dtype=dtype)
-        for band in bands(len(tokens)):
+        for band in bands(len(tokens), band_rows(dtype)):
             x = tokens[band]
             x.addcmul_(block.gamma_1, project(attended[band]).float())
             x.addcmul_(block.gamma_2, contract(expand(block.norm2(x))).float())
@@ -53,7 +53,7 @@ def _project(
     q, k, v = qkv
     heads, count, head_dim = q.shape
     project = PackedLinear(attention.qkv.weight, attention.qkv_bias(), dtype=dtype)
-    for band in bands(count):
+    for band in bands(count, band_rows(dtype)):
         projected = project(block.norm1(tokens[band])).view(-1, 3, heads, head_dim)
         backwards = slice(count - band.stop, count - band.start)
         q[:, band] = projected[:, 0].mul_(attention.scale).transpose(0, 1)

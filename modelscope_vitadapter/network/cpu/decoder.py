@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.cpu.bands import bands, return_freed_memory
+from modelscope_vitadapter.network.cpu.bands import band_rows, bands, return_freed_memory
 from modelscope_vitadapter.network.cpu.layout import as_map, as_tokens
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.modules import modules_of
@@ -89,7 +89,7 @@ class Memory:
         project_value = PackedLinear(value_weight, value_bias, dtype=dtype)
         count, width = self._tokens.shape
         keys, values = self._tokens.new_empty(2, count, width, dtype=dtype)
-        for band in bands(count):
+        for band in bands(count, band_rows(dtype)):
             tokens = self._tokens[band] + self._level
             values[band] = project_value(tokens)
             keys[band] = project_key(tokens.add_(self._positions.of(band)))

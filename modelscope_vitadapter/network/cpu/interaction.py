@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands
+from modelscope_vitadapter.network.cpu.bands import Scratch, band_rows, bands
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
 from modelscope_vitadapter.network.cpu.layout import as_map, as_tokens
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
@@ -45,7 +45,7 @@ def run_injector(
     """
     values = (c, list(geometry.pyramid), injector.feat_norm)
     sample = _sampler(injector.attn, geometry.grid_points, values, dtype, scratch)
-    for band in bands(len(x)):
+    for band in bands(len(x), band_rows(dtype)):
         query = injector.query_norm(x[band])
         attended = sample(query, band).float()
         if injector.add_query:
@@ -67,7 +67,7 @@ def run_extractor(
     """
     values = (x, [geometry.grid], extractor.feat_norm)
     sample = _sampler(extractor.attn, geometry.pyramid_points, values, dtype, scratch)
-    for band in bands(len(c)):
+    for band in bands(len(c), band_rows(dtype)):
         query = extractor.query_norm(c[band])
         c[band].add_(sample(query, band))
         if extractor.add_query:
@@ -89,12 +89,12 @@ def _run_ffn(
     expand = PackedLinear.of(ffn.fc1, dtype=dtype)
     contract = PackedLinear.of(ffn.fc2, dtype=dtype)
     hidden = scratch.take("hidden", len(c), contract_width)
-    for band in bands(len(c)):
+    for band in bands(len(c), band_rows(dtype)):
         hidden[band] = expand(norm(c[band]))
     first = 0
     for height, width in geometry.pyramid:
         tokens = slice(first, first + height * width)
         mixed = as_tokens(ffn.dwconv.dwconv(as_map(hidden[tokens], (height, width))))
-        for band in bands(len(mixed)):
+        for band in bands(len(mixed), band_rows(dtype)):
             c[tokens][band].add_(contract(F.gelu(mixed[band])))
         first += height * width

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.cpu.bands import BAND_ROWS
+from modelscope_vitadapter.network.cpu.bands import band_rows
 
 ACTIVATIONS = {"none": None, "relu": F.relu, "gelu": F.gelu}
 """What can follow a linear layer in the same call."""
@@ -23,7 +23,7 @@ class PackedLinear:
         bias: `(out,)` or None.
         dtype: what is computed in; float32 or bfloat16.
         activation: a name in `ACTIVATIONS`.
-        rows: rows of a typical input.
+        rows: rows of a typical input; a band by default.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class PackedLinear:
         *,
         dtype: torch.dtype = torch.float32,
         activation: str = "none",
-        rows: int = BAND_ROWS,
+        rows: int | None = None,
     ) -> None:
         self._dtype = dtype
         self._bias = None if bias is None else bias.to(dtype)
@@ -41,7 +41,9 @@ class PackedLinear:
         weight = weight.to(dtype)
         self._packed = None
         if can_pack(dtype):
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(
+                weight.contiguous(), rows or band_rows(dtype)
+            )
         else:
             self._weight = weight
 

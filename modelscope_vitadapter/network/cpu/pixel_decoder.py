@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.cpu.backbone import BackboneTokens
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands, return_freed_memory, row_bands
+from modelscope_vitadapter.network.cpu.bands import (
+    Scratch,
+    band_rows,
+    bands,
+    return_freed_memory,
+    row_bands,
+)
 from modelscope_vitadapter.network.cpu.convolution import convolve_in_place
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
 from modelscope_vitadapter.network.cpu.folding import fold_before
@@ -137,7 +143,7 @@ def encode(
         run = BandLayer(layer, dtype)
         first = 0
         for size, level_positions, level in zip(sizes, positions, level_encodings, strict=True):
-            for cells in bands(size):
+            for cells in bands(size, band_rows(dtype)):
                 band = slice(first + cells.start, first + cells.stop)
                 position = level_positions.of(cells).add_(level)
                 tokens[band] = run(tokens[band], _attend(sample, position, band))
@@ -176,7 +182,7 @@ def _lateral(
     finest = weight.new_empty(shape[0] * shape[1], len(weight))
     coarse = features.pyramid[: height * width].view(height, width, -1)
     fine = finest.view(height, 2, width, 2, -1)
-    for rows in row_bands(height, 4 * width):  # of cells of the finer map
+    for rows in row_bands(height, width):
         squares = spread(coarse[rows].flatten(0, 1)).view(-1, width, 2, 2, len(weight))
         fine[rows] = squares.permute(0, 2, 1, 3, 4)
     for rows in row_bands(*shape):

@@ -62,7 +62,7 @@ def packing(request):
 @pytest.fixture(params=["tiles", "no tiles"])
 def tiling(request, monkeypatch):
     """Runs a test as on a processor with matrix tiles and as on one without."""
-    for module in (attention, convolution):
+    for module in (attention, bands, convolution):
         monkeypatch.setattr(module, "has_matrix_tiles", lambda: request.param == "tiles")
 
 

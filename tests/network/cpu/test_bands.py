@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 
 from modelscope_vitadapter.network.cpu import bands as module
 from modelscope_vitadapter.network.cpu.bands import (
-    BAND_ROWS,
     Scratch,
+    band_rows,
     bands,
     return_freed_memory,
 )
-from modelscope_vitadapter.network.cpu.processor import has_matrix_tiles
 
 
 @given(st.integers(1, 500), st.integers(1, 60))
@@ -41,8 +40,11 @@ def test_a_window_of_the_hub_model_has_equal_bands(height, count):
     assert with_class == [rows] * (count - 1) + [rows + 1]
 
 
-def test_the_processor_decides_the_height():
-    assert (1600 if has_matrix_tiles() else 800) == BAND_ROWS
+@pytest.mark.parametrize("tiles", [True, False])
+def test_only_bfloat16_with_matrix_tiles_has_higher_bands(monkeypatch, tiles):
+    monkeypatch.setattr(module, "has_matrix_tiles", lambda: tiles)
+    assert band_rows(torch.float32) == 800
+    assert band_rows(torch.bfloat16) == (1600 if tiles else 800)
 
 
 def test_scratch_gives_the_same_memory_again():
