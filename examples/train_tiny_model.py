@@ -65,10 +65,7 @@ CONTINUING = {
     "sync_batch_norm": True,
     "ratio_range": (0.9, 1.1),
 }
-"""How a model that knows the shapes is trained on."""
-
-FINE_TUNING = CONTINUING
-"""How the trained model is fine-tuned to other shapes."""
+"""How the trained model is trained on, with the same shapes or with others."""
 
 SCENES_OF_A_SEED = 1_000_000
 """Trainings with another seed see other scenes."""
@@ -155,8 +152,8 @@ def train(arguments: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     started = time.monotonic()
-    kinds = ((arguments.other_shapes, FINE_TUNING), (arguments.goes_on, CONTINUING))
-    recipe = dict(next((kind for asked, kind in kinds if asked), RECIPE), seed=arguments.seed)
+    is_trained = arguments.other_shapes or arguments.goes_on
+    recipe = dict(CONTINUING if is_trained else RECIPE, seed=arguments.seed)
     for field, value in (("max_iters", arguments.iters), ("batch_size", arguments.batch_size)):
         if value is not None:
             recipe[field] = value
@@ -165,7 +162,7 @@ def train(arguments: argparse.Namespace) -> None:
         TRAINER,
         default_args={
             "model": str(MODEL_DIR),
-            "from_scratch": not (arguments.other_shapes or arguments.goes_on),
+            "from_scratch": not is_trained,
             "train_dataset": DrawnScenes(
                 TRAINING,
                 recipe["max_iters"] * recipe["batch_size"],

@@ -10,7 +10,8 @@ from torch import distributed
 
 PATIENCE = timedelta(days=7)
 """How long a process waits for the others. Shares of thousands of pictures differ by more than
-PyTorch's half an hour; processes whose fellow died are ended by `torchrun`."""
+PyTorch's half an hour, and before training one process looks through the whole data set; processes
+whose fellow died are ended by `torchrun`."""
 
 
 def started_together() -> bool:

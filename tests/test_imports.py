@@ -215,6 +215,12 @@ def test_no_module_is_invisible_to_the_plugin_importer_by_accident(name):
     assert set(hidden) <= {"_boot", "_hooks", "__main__"}
 
 
+def test_the_process_group_knows_pytorch_only():
+    name = "process_group.py"
+    assert third_parties(imports_of(name)) == {"torch"}
+    assert own_parts(imports_of(name)) == set()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_files_and_functions_stay_short(name):
     assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= MAX_LINES

@@ -190,21 +190,25 @@ def _publish(source: Path, target: Path) -> None:
 
 def latest_checkpoint(work_dir: Path) -> Path | None:
     """The checkpoint of the furthest step in a run's directory, as `train` takes it, or None."""
-    return next(reversed(saved_checkpoints(work_dir, "iter_")), None)
+    return next(reversed(saved_checkpoints(work_dir, PERIODIC)), None)
 
 
-def saved_checkpoints(folder: Path, begin: str) -> list[Path]:
+PERIODIC, BEST = re.compile(r"iter_(\d+)"), re.compile(r"best_iter(\d+)_.+")
+"""Names of checkpoints, with their step."""
+
+
+def saved_checkpoints(folder: Path, names: re.Pattern[str]) -> list[Path]:
     """The checkpoints in a run's directory, as `train` takes them, in order of their steps.
 
     Args:
         folder: the directory.
-        begin: what their names have before the step: `iter_`, or `best_iter`.
+        names: `PERIODIC` or `BEST`; copies under other names are not a run's.
     """
     ending = CheckpointProcessor.TRAINER_STATE_SUFFIX
     found = []
-    for state in folder.glob(f"{begin}*{ending}"):
+    for state in folder.glob(f"*{ending}"):
         prefix = state.name.removesuffix(ending)
-        step = re.match(rf"{begin}(\d+)", prefix)
+        step = names.fullmatch(prefix)
         if step and (folder / f"{prefix}{CheckpointProcessor.MODEL_STATE_SUFFIX}").is_file():
             found.append((int(step[1]), folder / prefix))
     return [path for _, path in sorted(found)]

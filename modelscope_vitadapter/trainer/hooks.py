@@ -1,7 +1,6 @@
 """ModelScope hooks of a training step: the optimiser's step and the schedule."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from modelscope.trainers.hooks import BestCkptSaverHook, CheckpointHook, Evaluat
 from modelscope.trainers.hooks.priority import Priority
 from torch import nn
 
-from modelscope_vitadapter.trainer.checkpoints import saved_checkpoints
+from modelscope_vitadapter.trainer.checkpoints import BEST, PERIODIC, saved_checkpoints
 from modelscope_vitadapter.trainer.stepping import not_finite
 from modelscope_vitadapter.training.processes import gathered
 
@@ -100,7 +99,7 @@ class BestHook(BestCkptSaverHook):  # type: ignore[misc]  # ModelScope is untype
         return f"best_iter{trainer.iter + 1}_{self.metric_key}{self._best_metric:.4f}"
 
     def _save_checkpoint(self, trainer: Any, prefix: str) -> str:
-        older = saved_checkpoints(Path(self.save_dir), "best_iter")
+        older = saved_checkpoints(Path(self.save_dir), BEST)
         self.history_checkpoints: set[str] = set()
         saved: str = super()._save_checkpoint(trainer, prefix)
         for one in older:
@@ -129,11 +128,19 @@ class PeriodicHook(CheckpointHook):  # type: ignore[misc]  # ModelScope is untyp
     def before_run(self, trainer: Any) -> None:
         """Finds what an earlier part of the run saved."""
         super().before_run(trainer)
-        saved = saved_checkpoints(Path(self.save_dir), "iter_")
-        self.history_checkpoints = [os.fspath(one) for one in saved]
+        saved = saved_checkpoints(Path(self.save_dir), PERIODIC)
+        self.history_checkpoints = [str(one) for one in saved]
+        self._last_saved = ""
 
     def save_now(self, trainer: Any) -> None:
         """Saves after this step, unless that was done already."""
-        prefix = self.generate_prefix(trainer, "by_step")
-        if prefix not in [Path(one).name for one in self.history_checkpoints]:
+        if self.generate_prefix(trainer, "by_step") != self._last_saved:
             self._do_save(trainer, "by_step")
+
+    def _save_checkpoint(self, trainer: Any, prefix: str) -> str:
+        # One of an earlier part of the run is written over: it must not be removed as the older.
+        others = [one for one in self.history_checkpoints if Path(one).name != prefix]
+        self.history_checkpoints = others
+        self._last_saved = prefix
+        saved: str = super()._save_checkpoint(trainer, prefix)
+        return saved

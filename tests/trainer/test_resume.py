@@ -156,6 +156,18 @@ def test_a_hook_may_end_a_run_too(tmp_path):
     assert latest_checkpoint(tmp_path).name == "iter_3"
 
 
+def test_going_on_from_an_older_checkpoint_keeps_what_it_writes_again(tmp_path):
+    run = {"checkpoint_interval": 1, "max_checkpoints": 2}
+    new_trainer(tmp_path, recipe={"max_iters": 7}, run=run).train()
+    older = tmp_path / "iter_6"
+    run["max_checkpoints"] = 1
+    new_trainer(tmp_path, run=run).train(str(older))
+    assert [path.name for path in sorted(tmp_path.glob("iter_*.pth"))] == [
+        "iter_7.pth",
+        "iter_7_trainer_state.pth",
+    ]
+
+
 def test_only_so_many_checkpoints_are_kept_also_of_an_earlier_part(tmp_path):
     run = {"checkpoint_interval": 1, "max_checkpoints": 2}
     new_trainer(tmp_path, callbacks=[StopAfter(3)], run=run).train()

@@ -92,10 +92,13 @@ def run_attention(
 ) -> None:
     """Softmax attention; the plain version is `beit.Attention.forward`.
 
-    PyTorch's fused attention or bands of scores, whichever is faster on this processor. A head of
-    the full-size model takes 7.6 ms fused, with 0.8 ms for its bias, and 19 to 22 ms in bands where
-    there are matrix tiles (bfloat16; in float32 17, 1.6 and 25 to 31 ms); on two cores of Zen 4 it
-    is 17 and 6 ms (float32: 19 and 16 ms).
+    PyTorch's fused attention or bands of scores, whichever is faster on this processor. Measured
+    for a head of the full-size model, on two cores, with its bias:
+
+    - with matrix tiles in bfloat16: fused 7.6 to 9.3 ms, in bands 13 to 22;
+    - with matrix tiles in float32: fused 17 to 23 ms, in bands 17 to 31;
+    - Zen 4 in bfloat16: fused 17 ms without making the bias, in bands 6;
+    - Zen 4 in float32: fused 19 ms without making the bias, in bands 16.
 
     Args:
         q: `(M, N, D)`, scaled, the class token first, then the patches row by row.
@@ -121,12 +124,11 @@ def fused_attention(
 ) -> None:
     """`run_attention` by PyTorch's fused operator, which is given the whole bias of a head."""
     heads, count, head_dim = q.shape
+    strips = _strips(grid, q.dtype, scratch)
     spread = None
-    if table is not None:
-        strips = _strips(grid, q.dtype, scratch)
-        spread = scratch.take("spread", count, count, dtype=q.dtype)
     for head in range(heads):
-        if table is not None and spread is not None:
+        if table is not None:
+            spread = scratch.take("spread", count, count, dtype=q.dtype)
             HeadBias.of_table(table[head].to(q.dtype), grid, strips).write_to(spread)
         one = slice(head, head + 1)
         attended = F.scaled_dot_product_attention(

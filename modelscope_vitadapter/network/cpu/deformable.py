@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.cpu.bands import Scratch, row_bands
+from modelscope_vitadapter.network.cpu.bands import Scratch, band_rows, row_bands
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.deformable_attention import (
     MultiScaleDeformableAttention,
@@ -44,7 +44,7 @@ class ValueTable:
         for (height, width), start in zip(self.shapes, self.starts, strict=True):
             rows = self.cells[start : start + (height + 2) * self.stride]
             inner = rows.view(height + 2, self.stride, -1)[1:-1, 1 : width + 1]
-            for band in row_bands(height, width):
+            for band in row_bands(height, width, band_rows(project.dtype)):
                 part = tokens[first + band.start * width : first + band.stop * width]
                 part = part if norm is None else norm(part)
                 inner[band] = project(part).view(-1, width, self.cells.shape[1])
@@ -84,6 +84,7 @@ class Sampler:
         self._coordinates = PackedLinear(
             torch.cat((weight[:, 0], weight[:, 1], scores.weight[by_sample])),
             torch.cat((bias[:, 0], bias[:, 1], scores.bias[by_sample])),
+            rows=band_rows(dtype),
         )
         self._output = PackedLinear.of(attention.output_proj, dtype=dtype)
         cells = table.cells

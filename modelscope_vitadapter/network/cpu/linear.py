@@ -35,7 +35,7 @@ class PackedLinear:
         activation: str = "none",
         rows: int | None = None,
     ) -> None:
-        self._dtype = dtype
+        self.dtype = dtype
         self._bias = None if bias is None else bias.to(dtype)
         self._activation = activation
         weight = weight.to(dtype)
@@ -56,7 +56,7 @@ class PackedLinear:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Maps `(N, in)` to `(N, out)` of the layer's dtype, freshly allocated."""
-        x = x.to(self._dtype)
+        x = x.to(self.dtype)
         if self._packed is not None:
             return run_packed(x, self._packed, self._bias, self._activation)
         y = F.linear(x, self._weight, self._bias)

@@ -116,7 +116,9 @@ def _input_tokens(
             tokens = tokens + resize_tokens(features.vit[1], features.geometry.grid, shape)
         weight, bias = fold_before(conv.conv.weight.flatten(1), conv.conv.bias, norms[i])
         project = PackedLinear(weight, bias, dtype=dtype)
-        projected = torch.cat([project(tokens[band]).float() for band in bands(len(tokens))])
+        projected = torch.cat(
+            [project(tokens[band]).float() for band in bands(len(tokens), band_rows(dtype))]
+        )
         normalise(projected, shape, _norm(conv))
         results.append(projected if conv.activate is None else conv.activate(projected))
     return torch.cat(results)
@@ -165,7 +167,10 @@ def _lateral(
     shape: SpatialShape,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The lateral convolution of the backbone's stride-4 map, `(H / 4 * W / 4, C)` float32."""
+    """The lateral convolution of the backbone's stride-4 map, `(H / 4 * W / 4, C)` float32.
+
+    The ViT's tokens are released before that much memory is taken.
+    """
     weight, bias = fold_before(lateral.weight.flatten(1), lateral.bias, backbone.norm1)
     prior, up = backbone.spm.fc1, backbone.up
     for added in (prior.bias, up.bias):

@@ -9,9 +9,9 @@ import torch
 def has_matrix_tiles() -> bool:
     """Whether the processor multiplies whole tiles of matrices (Intel's AMX).
 
-    There bfloat16 products are cheap beside everything else, so what writes less to memory wins
-    over what multiplies less. PyTorch has no stable public name for it; one that cannot tell says
-    no.
+    There products, above all in bfloat16, are cheap beside everything else, so what writes less to
+    memory wins over what multiplies less. PyTorch has no stable public name for it; one that cannot
+    tell says no.
     """
     if hasattr(torch.cpu, "get_capabilities"):
         return bool(torch.cpu.get_capabilities().get("amx_tile"))

@@ -34,6 +34,7 @@ def low_bands(monkeypatch):
         if name.startswith(f"{PATH}.") and getattr(module, "bands", None) is whole:
             monkeypatch.setattr(module, "bands", low)
     assert attention.bands is low
+    assert convolution.bands is low
     assert winograd.bands is low
 
 

@@ -50,7 +50,7 @@ def test_equals_the_module(backbone_variant, window):
     assert max(errors(backbone_variant, random_image(1, 3, *window))) < ROUNDING
 
 
-def test_equals_the_module_in_low_bands(low_bands, backbone_variant):
+def test_equals_the_module_in_low_bands(tiling, low_bands, backbone_variant):
     assert max(errors(backbone_variant, random_image(1, 3, 32, 64))) < ROUNDING
 
 

@@ -75,7 +75,7 @@ def exact(block, tokens, grid):
 
 @pytest.mark.parametrize("grid", [(4, 3), (1, 1), (2, 2), (7, 3), (5, 6)])
 @pytest.mark.parametrize("options", SETTINGS.values(), ids=SETTINGS)
-def test_equals_the_module(banding, options, grid):
+def test_equals_the_module(tiling, banding, options, grid):
     block, tokens = random_block(**options), tokens_of(grid)
     assert relative_error(run(block, tokens, grid), exact(block, tokens, grid)) < ROUNDING
 
@@ -86,7 +86,7 @@ def test_equals_the_module_without_reordered_weights(unpacked):
 
 
 @pytest.mark.parametrize("options", SETTINGS.values(), ids=SETTINGS)
-def test_bfloat16_is_as_exact_as_its_roundings(banding, options):
+def test_bfloat16_is_as_exact_as_its_roundings(tiling, banding, options):
     block, tokens = random_block(**options), tokens_of((4, 3))
     found = run(block, tokens, (4, 3), torch.bfloat16)
     assert 1e-4 < relative_error(found, exact(block, tokens, (4, 3))) < BFLOAT16_ROUNDING

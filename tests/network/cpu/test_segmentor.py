@@ -57,11 +57,11 @@ def test_equals_the_plain_modules_for_windows_of_any_size(network, window):
     assert max(errors(network, random_image(1, 3, *window))) < ROUNDING
 
 
-def test_equals_the_plain_modules_in_low_bands(low_bands, variant):
+def test_equals_the_plain_modules_in_low_bands(tiling, low_bands, variant):
     assert max(errors(variant, random_image(1, 3, 32, 64))) < ROUNDING
 
 
-def test_equals_the_plain_modules_in_the_bands_of_a_large_window(network):
+def test_equals_the_plain_modules_in_the_bands_of_a_large_window(tiling, network):
     # 1025 tokens in the backbone, 5376 in the pixel decoder: several bands of every kind
     assert max(errors(network, random_image(1, 3, 512, 512))) < ROUNDING
 
@@ -123,28 +123,34 @@ def test_threads_may_call_one_network_at_once(network, dtype):
             assert_same(found, expected)
 
 
-def test_no_memory_is_read_before_it_is_written(low_bands, network):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_memory_is_read_before_it_is_written(low_bands, tiling, network, dtype):
     image = random_image(2, 3, 64, 96)
-    expected = network(image)
+    with autocast(dtype):
+        expected = network(image)
     torch.use_deterministic_algorithms(True)  # fills new memory with NaN
     try:
         assert torch.empty(3).isnan().all()
-        found = network(image)
+        with autocast(dtype):
+            found = network(image)
     finally:
         torch.use_deterministic_algorithms(False)
     assert_same(found, expected)
 
 
-def test_default_dtype_and_device_do_not_matter(network):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_default_dtype_and_device_do_not_matter(tiling, network, dtype):
     image = random_image(1, 3, 64, 96)
-    expected = network(image)
+    with autocast(dtype):
+        expected = network(image)
     torch.set_default_dtype(torch.float64)
     try:
-        found = network(image)
+        with autocast(dtype):
+            found = network(image)
     finally:
         torch.set_default_dtype(torch.float32)
     assert_same(found, expected)
-    with torch.device("meta"):
+    with torch.device("meta"), autocast(dtype):
         found = network(image)
     assert_same(found, expected)
 
