@@ -188,13 +188,13 @@ def _publish(source: Path, target: Path) -> None:
             shutil.copyfile(source, aside)
 
 
+PERIODIC, BEST = re.compile(r"iter_(\d+)"), re.compile(r"best_iter(\d+)_.+")
+"""Names of checkpoints, with their step."""
+
+
 def latest_checkpoint(work_dir: Path) -> Path | None:
     """The checkpoint of the furthest step in a run's directory, as `train` takes it, or None."""
     return next(reversed(saved_checkpoints(work_dir, PERIODIC)), None)
-
-
-PERIODIC, BEST = re.compile(r"iter_(\d+)"), re.compile(r"best_iter(\d+)_.+")
-"""Names of checkpoints, with their step."""
 
 
 def saved_checkpoints(folder: Path, names: re.Pattern[str]) -> list[Path]:

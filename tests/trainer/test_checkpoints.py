@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from modelscope_vitadapter.trainer.checkpoints import (
@@ -44,4 +42,4 @@ def test_the_latest_is_that_of_the_furthest_step(run):
 
 def test_there_may_be_none(tmp_path):
     assert latest_checkpoint(tmp_path) is None
-    assert latest_checkpoint(Path(tmp_path / "nothing")) is None
+    assert latest_checkpoint(tmp_path / "nothing") is None

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands
+from modelscope_vitadapter.network.cpu.bands import Scratch
 from modelscope_vitadapter.network.cpu.layout import Shape
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
+from modelscope_vitadapter.network.cpu.padding import padded_bands
 from modelscope_vitadapter.network.cpu.processor import has_matrix_tiles
 from modelscope_vitadapter.network.cpu.winograd import convolve_by_winograd
 
@@ -45,16 +46,8 @@ def convolve_gathered(
     channels = tokens.shape[1]
     project = PackedLinear(weight.permute(0, 2, 3, 1).flatten(1), dtype=dtype, rows=GATHERED_ROWS)
     maps = tokens.view(height, width, channels)
-    above = tokens.new_zeros(width, channels)  # what a band overwrote is kept for the next
-    for band in bands(height, max(1, GATHERED_ROWS // width)):
+    for band, padded in padded_bands(maps, dtype, scratch, height=max(1, GATHERED_ROWS // width)):
         count = band.stop - band.start
-        padded = scratch.take("padded", count + 2, width + 2, channels, dtype=dtype)
-        padded[:, 0] = 0
-        padded[:, -1] = 0
-        padded[0, 1:-1] = above
-        padded[1:-1, 1:-1] = maps[band]
-        padded[-1, 1:-1] = maps[band.stop] if band.stop < height else 0
-        above = maps[band.stop - 1].clone()
         taps = scratch.take("taps", count, width, 9, channels, dtype=dtype)
         for i in range(3):
             for j in range(3):

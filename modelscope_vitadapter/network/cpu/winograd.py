@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands
+from modelscope_vitadapter.network.cpu.bands import Scratch
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
+from modelscope_vitadapter.network.cpu.padding import padded_bands
 
 TILE = 4
 """Outputs of a tile along each axis; it reads TILE + 2 inputs."""
@@ -77,18 +78,10 @@ def convolve_by_winograd(
     filters = transformed_filters(weight)
     maps = tokens.view(height, width, channels)
     columns = width // TILE
-    # Rows -1 ... 4 r of the input: written bands are behind, their last row is kept here.
-    above = tokens.new_zeros(width, channels)
-    for band in bands(height // TILE, max(1, TILES // columns)):
-        count = band.stop - band.start
-        top, bottom = band.start * TILE, band.stop * TILE
-        padded = scratch.take("padded", count * TILE + 2, width + 2, channels)
-        padded[:, 0] = 0
-        padded[:, -1] = 0
-        padded[0, 1:-1] = above
-        padded[1:-1, 1:-1] = maps[top:bottom]
-        padded[-1, 1:-1] = maps[bottom] if bottom < height else 0
-        above = maps[bottom - 1].clone()
+    for band, padded in padded_bands(
+        maps, torch.float32, scratch, height=max(1, TILES // columns), step=TILE
+    ):
+        count = (band.stop - band.start) // TILE
         rows = [padded[i::TILE][:count] for i in range(TILE + 2)]
         products = []
         for i, row in enumerate(_transform_input(rows)):
@@ -96,7 +89,7 @@ def convolve_by_winograd(
             tiles = [tile.view(-1, channels) for tile in _transform_input(columns_of_row)]
             products.append([filters[6 * i + j](tile) for j, tile in enumerate(tiles)])
         by_row = [_transform_output(column) for column in zip(*products, strict=True)]
-        out = maps[top:bottom].view(count, TILE, columns, TILE, channels)
+        out = maps[band].view(count, TILE, columns, TILE, channels)
         for i in range(TILE):
             for j, tile in enumerate(_transform_output([column[i] for column in by_row])):
                 out[:, i, :, j] = tile.view(count, columns, channels)

@@ -11,7 +11,7 @@ from modelscope_vitadapter.network.cpu import (
     bands,
     convolution,
     linear,
-    winograd,
+    padding,
 )
 from modelscope_vitadapter.network.cpu import segmentor as _  # noqa: F401  imports all others
 from tests.support.networks import tiny_network
@@ -34,8 +34,7 @@ def low_bands(monkeypatch):
         if name.startswith(f"{PATH}.") and getattr(module, "bands", None) is whole:
             monkeypatch.setattr(module, "bands", low)
     assert attention.bands is low
-    assert convolution.bands is low
-    assert winograd.bands is low
+    assert padding.bands is low
 
 
 @pytest.fixture(params=["whole", "low"])
