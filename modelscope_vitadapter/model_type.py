@@ -1,12 +1,28 @@
-"""Which models that share the pipeline type `image-semantic-segmentation` are this package's."""
+"""What `configuration.json` says of this package's models, and which models are this package's."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from modelscope_vitadapter._hooks.entries import MODEL_TYPE
+from modelscope_vitadapter._hooks.entries import (
+    MODEL_TYPE,
+    PIPELINE_TYPE,
+    PREPROCESSOR_TYPE,
+    TASK,
+)
 
 CONFIGURATION_FILE = "configuration.json"
+
+
+def default_configuration() -> dict[str, Any]:
+    """The content of `configuration.json` of a model that brings none of its own."""
+    return {
+        "framework": "pytorch",
+        "task": TASK,
+        "model": {"type": MODEL_TYPE},
+        "preprocessor": {"type": PREPROCESSOR_TYPE},
+        "pipeline": {"type": PIPELINE_TYPE},
+    }
 
 
 def is_vitadapter(model: Any, own_class: type) -> bool:

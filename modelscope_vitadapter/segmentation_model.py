@@ -14,7 +14,7 @@ from modelscope.utils.checkpoint import save_checkpoint, save_configuration
 from modelscope.utils.config import Config
 from modelscope.utils.constant import ModelFile
 
-from modelscope_vitadapter._hooks.entries import MODEL, MODEL_TYPE, PIPELINE_TYPE, TASK
+from modelscope_vitadapter._hooks.entries import MODEL
 from modelscope_vitadapter._hooks.registries import register
 from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.checkpoint.load import load_into
@@ -28,6 +28,7 @@ from modelscope_vitadapter.inference.precision_choice import usable_dtype
 from modelscope_vitadapter.inference.predictor import Picture, predict
 from modelscope_vitadapter.inference.results import SCORE, class_masks, compact, present_classes
 from modelscope_vitadapter.model_config import load_model_config
+from modelscope_vitadapter.model_type import default_configuration
 from modelscope_vitadapter.options import (
     parse_adapter_form,
     parse_count,
@@ -250,9 +251,4 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         if path.is_file():
             content: dict[str, Any] = Config.from_file(str(path)).to_dict()
             return content
-        return {
-            "framework": "pytorch",
-            "task": TASK,
-            "model": {"type": MODEL_TYPE},
-            "pipeline": {"type": PIPELINE_TYPE},
-        }
+        return default_configuration()

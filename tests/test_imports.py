@@ -237,7 +237,7 @@ def test_files_and_functions_stay_short(name):
 def test_training_knows_no_modelscope_and_no_trainer(name):
     assert third_parties(module_level_imports_of(name)) <= {"torch", "numpy", "cv2"}
     known = {"build", "checkpoint", "config", "images", "labelled", "model_config", "network"}
-    known |= {"process_group"}
+    known |= {"model_type", "process_group"}
     assert own_parts(imports_of(name)) <= BASIS | known | {"training"}
 
 

@@ -103,6 +103,12 @@ def _add_start_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--beit", metavar="FILE", help="checkpoint of a BEiT backbone")
     group.add_argument(
+        "--crop",
+        type=int,
+        metavar="N",
+        help="side of windows in pixels, a multiple of 32; default: the model's",
+    )
+    group.add_argument(
         "--freeze",
         choices=("nothing", "beit", "backbone"),
         default="nothing",
@@ -160,6 +166,7 @@ def run(arguments: argparse.Namespace) -> int:
         classes=None if arguments.classes is None else _names(Path(arguments.classes)),
         from_scratch=arguments.from_scratch,
         beit=arguments.beit,
+        crop=arguments.crop,
         freeze=arguments.freeze,
         recipe=_recipe(arguments),
         run={

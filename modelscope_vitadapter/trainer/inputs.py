@@ -52,6 +52,7 @@ class InputOptions:
         beit: see `StartPoint`.
         classes: names by id; those of the training data if None, then those of the model.
         palette: see `StartPoint`.
+        crop: see `StartPoint`.
         check_data: read all label maps and the sizes of all pictures before training starts.
         seed: of weights that start fresh.
         trust_remote_code: see `load_model_config`.
@@ -66,6 +67,7 @@ class InputOptions:
     beit: str | os.PathLike[str] | None
     classes: Sequence[str] | None
     palette: Palette | None
+    crop: int | None
     check_data: bool
     seed: int
     trust_remote_code: bool
@@ -99,6 +101,7 @@ def open_inputs(model_dir: Path, work_dir: Path, options: InputOptions) -> RunIn
         beit=None if options.beit is None else Path(options.beit),
         classes=classes,
         palette=options.palette,
+        crop=options.crop,
     )
     trust = options.trust_remote_code
 

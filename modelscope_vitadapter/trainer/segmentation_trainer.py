@@ -68,6 +68,8 @@ class VitAdapterSegmentationTrainer(StepLoop):
         classes: names of the classes by id. By default those that the training data names
             (`classes.txt`), then the model's own. Parts of the head that don't fit start fresh.
         palette: `[R, G, B]` of each class.
+        crop: height and width in pixels, a multiple of 32, of the windows that are trained on and
+            tested with, and the scale of pictures with them; by default the model's own.
         from_scratch: start without the weights of `model`, of which only `mmcv_config.py` is then
             needed.
         beit: checkpoint of a BEiT backbone to start from.
@@ -97,6 +99,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         work_dir: str | os.PathLike[str] = "work_dir",
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
+        crop: int | None = None,
         from_scratch: bool = False,
         beit: str | os.PathLike[str] | None = None,
         freeze: str | None = None,
@@ -108,18 +111,16 @@ class VitAdapterSegmentationTrainer(StepLoop):
         device: str = "gpu",
         **kwargs: Any,
     ) -> None:
-        revision = kwargs.get("model_revision", DEFAULT_MODEL_REVISION)
-        own, kwargs = split_options(kwargs)
+        own, further = split_options(kwargs)
         given = recipe if isinstance(recipe, Recipe) else Recipe().changed(recipe or {})
         self.recipe = given.changed(own)
         self.run_settings = RunSettings(work_dir=Path(work_dir), **(run or {}))
         self.freeze = parse_freeze(freeze)
         self._adapter_form = adapter_form
-        self._trusts = bool(kwargs.get("trust_remote_code", False))
+        self._trusts = bool(further.get("trust_remote_code", False))
         place = own_device(device)
         join_group(on_gpu=place.type == "cuda")
         self._given = model if isinstance(model, VitAdapterSemanticSegmentation) else None
-        source = self._find_directory(model, revision)
         options = InputOptions(
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
@@ -130,31 +131,38 @@ class VitAdapterSegmentationTrainer(StepLoop):
             beit=beit,
             classes=classes,
             palette=palette,
+            crop=crop,
             check_data=check_data,
             seed=self.recipe.seed,
             trust_remote_code=self._trusts,
         )
+        source = self._find_directory(model, kwargs.get("model_revision", DEFAULT_MODEL_REVISION))
         self.inputs = open_inputs(source, self.run_settings.work_dir, options)
-        self.stop_request = StopRequest()
-        self._run_hooks: list[Any] = []
+        self.stop_request, self._run_hooks = StopRequest(), []
         super().__init__(
             model=os.fspath(self.inputs.model_dir),
             work_dir=os.fspath(self.run_settings.work_dir),
             seed=self.recipe.seed,
             max_epochs=math.ceil(self.max_iters / self.iters_per_epoch),
             device=str(place),
-            **kwargs,
+            **further,
         )
         self.training_network = self._build_training_network()
 
     def _find_directory(
-        self, model: str | os.PathLike[str] | VitAdapterSemanticSegmentation, revision: str
+        self,
+        model: str | os.PathLike[str] | VitAdapterSemanticSegmentation,
+        revision: str,
     ) -> Path:
         """The directory of the model to start from; the first process downloads it."""
         if isinstance(model, VitAdapterSemanticSegmentation):
             return Path(model.model_dir)
-        name = directory_or_id(os.fspath(model))
-        return Path(first_process_does(lambda: self.get_or_download_model_dir(name, revision)))
+        name = os.fspath(model)
+        return Path(
+            first_process_does(
+                lambda: self.get_or_download_model_dir(directory_or_id(name), revision)
+            )
+        )
 
     def _build_training_network(self) -> TrainingNetwork:
         """The model's network, arranged by the recipe, with the criterion of its configuration."""
@@ -184,8 +192,8 @@ class VitAdapterSegmentationTrainer(StepLoop):
         if self._given is not None:
             if Path(self._given.model_dir) != self.inputs.model_dir:
                 raise TrainingError(
-                    "a model object can't be trained on other classes than its own, or from "
-                    "another start: give its directory (save_pretrained writes one)"
+                    "a model object can't be trained on other classes or another crop than its "
+                    "own, or from another start: give its directory (save_pretrained writes one)"
                 )
             return self._given
         return VitAdapterSemanticSegmentation(
@@ -246,7 +254,8 @@ class VitAdapterSegmentationTrainer(StepLoop):
         """What must not change when a run goes on."""
         fixed = {name: value for name, value in asdict(self.recipe).items() if name not in FREE}
         pictures = require(self.inputs.training, "training")
-        return {**fixed, "pictures": len(pictures), "freeze": self.freeze.value}
+        crop = self.model.windows.crop_size
+        return {**fixed, "pictures": len(pictures), "freeze": self.freeze.value, "crop": crop}
 
     def register_optimizers_hook(self) -> None:
         """Makes optimiser and schedule, and registers the run's hooks."""

@@ -3,6 +3,7 @@ import shutil
 import pytest
 
 from modelscope_vitadapter.command.main import main
+from modelscope_vitadapter.model_config import load_model_config
 from modelscope_vitadapter.trainer.checkpoints import latest_checkpoint
 from tests.trainer.runs import MODEL
 from tests.trainer.test_inputs import CLASSES, write_data
@@ -30,6 +31,13 @@ def test_trains_evaluates_and_goes_on(data, tmp_path, capsys):
     assert latest_checkpoint(output).name == "iter_3"
 
 
+def test_trains_with_windows_of_another_size(data, tmp_path):
+    output = tmp_path / "run"
+    assert train(data, output, "--iters", "1", "--crop", "96") == 0
+    saved = load_model_config(output / "output_best").settings
+    assert saved.windows.crop_size == saved.backbone.img_size == (96, 96)
+
+
 def test_options_reach_the_recipe(data, tmp_path, monkeypatch):
     from modelscope_vitadapter.trainer.segmentation_trainer import VitAdapterSegmentationTrainer
 
@@ -37,12 +45,13 @@ def test_options_reach_the_recipe(data, tmp_path, monkeypatch):
     monkeypatch.setattr(VitAdapterSegmentationTrainer, "train", lambda self, **_: seen.append(self))
     given = ["--epochs", "3", "--learning-rate", "0.5", "--freeze", "beit", "--clip-norm", "0"]
     given += ["--no-photometric", "--ratio-range", "1", "1.5", "--dtype", "bfloat16"]
-    train(data, tmp_path / "run", *given, "--no-checkpoint-activations")
+    train(data, tmp_path / "run", *given, "--crop", "96", "--no-checkpoint-activations")
     recipe = seen[0].recipe
     assert (recipe.max_epochs, recipe.learning_rate, recipe.clip_norm) == (3, 0.5, None)
     assert (recipe.photometric, recipe.ratio_range, recipe.dtype) == (False, (1.0, 1.5), "bfloat16")
     assert recipe.checkpoint_activations is False
     assert seen[0].freeze.value == "beit"
+    assert seen[0].model.windows.crop_size == (96, 96)
     assert tuple(seen[0].model.CLASSES) == CLASSES
 
 
@@ -54,6 +63,7 @@ def test_options_reach_the_recipe(data, tmp_path, monkeypatch):
         (["--batch-size", "100"], "fewer than the 100"),
         (["--device", "abacus"], "abacus"),
         (["--learning-rate", "-1"], "learning_rate is -1.0"),
+        (["--crop", "100"], "crop is 100: expected a multiple of 32"),
     ],
 )
 def test_mistakes_are_one_line_and_an_exit_code(data, tmp_path, capsys, options, message):

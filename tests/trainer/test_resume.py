@@ -133,6 +133,13 @@ def test_a_run_does_not_go_on_with_other_options(tmp_path):
         other.train(checkpoint_path=str(latest_checkpoint(tmp_path)))
 
 
+def test_a_run_does_not_go_on_with_another_crop(tmp_path):
+    new_trainer(tmp_path, callbacks=[StopAfter(1)]).train()
+    other = new_trainer(tmp_path, crop=96)
+    with pytest.raises(CheckpointError, match=r"crop was \(64, 64\) and is \(96, 96\)"):
+        other.train(checkpoint_path=str(latest_checkpoint(tmp_path)))
+
+
 def test_a_directory_with_another_runs_checkpoints_is_refused(tmp_path):
     new_trainer(tmp_path, callbacks=[StopAfter(1)]).train()
     with pytest.raises(TrainingError, match="checkpoints of another run"):

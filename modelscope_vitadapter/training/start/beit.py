@@ -56,6 +56,8 @@ def fitted(name: str, value: Tensor, shape: tuple[int, ...], grid: GridSize) -> 
     Returns:
         A tensor of `shape`, or None where it can't be made to fit.
     """
+    if tuple(value.shape) == shape:
+        return value
     if name.endswith(TABLE) and value.ndim == 2 and value.shape[1:] == shape[1:]:
         side = (math.isqrt(max(value.shape[0] - EXTRA_ROWS, 0)) + 1) // 2
         if side >= 1 and (2 * side - 1) ** 2 + EXTRA_ROWS == value.shape[0]:

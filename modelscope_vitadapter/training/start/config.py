@@ -61,7 +61,7 @@ def config_for_classes(
     head.pop("num_classes", None)
     if isinstance(head.get("loss_cls"), dict):
         head["loss_cls"]["class_weight"] = [1.0] * len(classes) + [_no_object_weight(head)]
-    if "test_cfg" not in model and "test_cfg" in config:
+    if model.get("test_cfg") is None and config.get("test_cfg") is not None:
         model["test_cfg"] = _plain(config["test_cfg"])
     return {
         "CLASSES": list(classes),

@@ -13,24 +13,15 @@ from modelscope_vitadapter.checkpoint.locate import find_checkpoint
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.errors import TrainingError
 from modelscope_vitadapter.model_config import CONFIG_FILE, load_model_config
+from modelscope_vitadapter.model_type import CONFIGURATION_FILE, default_configuration
 from modelscope_vitadapter.training.initialisation import initialise
 from modelscope_vitadapter.training.start.config import Palette, config_for_classes, config_text
+from modelscope_vitadapter.training.start.crop import check_crop, config_for_crop
 from modelscope_vitadapter.training.start.weights import (
     fill_from_beit,
     fill_from_model,
     log_filled,
 )
-
-CONFIGURATION = "configuration.json"
-
-DESCRIPTION = {
-    "framework": "pytorch",
-    "task": "image-segmentation",
-    "model": {"type": "vitadapter-semantic-segmentation"},
-    "preprocessor": {"type": "vitadapter-segmentation-preprocessor"},
-    "pipeline": {"type": "image-semantic-segmentation"},
-}
-"""What `configuration.json` says of every model of this package."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +35,8 @@ class StartPoint:
         classes: names by id; None for the directory's own.
         palette: `[R, G, B]` of each class, 0 to 255; None for the directory's own, or, for new
             classes, generated ones.
+        crop: height and width in pixels of the windows that are trained on and tested with, see
+            `config_for_crop`; None for the directory's own. Position biases are resized to it.
     """
 
     model_dir: Path
@@ -51,6 +44,7 @@ class StartPoint:
     beit: Path | None = None
     classes: Sequence[str] | None = None
     palette: Palette | None = None
+    crop: int | None = None
 
 
 def prepare_start(start: StartPoint, target: Path, *, trust_remote_code: bool = False) -> Path:
@@ -66,32 +60,40 @@ def prepare_start(start: StartPoint, target: Path, *, trust_remote_code: bool = 
         whole or not at all.
 
     Raises:
-        ConfigError: the configuration can't be read, or doesn't fit the classes.
+        ConfigError: the configuration can't be read, or doesn't fit the classes or the crop.
         CheckpointError: a checkpoint can't be read, or belongs to another network.
         TrainingError: class names are missing or given twice.
+        ValueError: the crop is no multiple of 32.
     """
+    if start.crop is not None:
+        check_crop(start.crop)
     loaded = load_model_config(start.model_dir, trust_remote_code=trust_remote_code)
     own = list(loaded.classes)
     classes = own if start.classes is None else list(start.classes)
     _check_names(classes)
-    same = classes == own and start.palette is None
-    complete = (start.model_dir / CONFIGURATION).is_file()
+    windows, trained = loaded.settings.windows, loaded.settings.backbone
+    own_crop = windows.crop_size == trained.img_size == (start.crop, start.crop)
+    same = classes == own and start.palette is None and (start.crop is None or own_crop)
+    complete = (start.model_dir / CONFIGURATION_FILE).is_file()
     if same and start.use_weights and start.beit is None and complete:
         find_checkpoint(start.model_dir)
         return start.model_dir
     palette = start.palette
     if palette is None and classes == own:
         palette = loaded.palette[: len(own)]
-    text = config_text(config_for_classes(loaded.config, classes, palette))
+    config = config_for_classes(loaded.config, classes, palette)
+    if start.crop is not None:
+        config = config_for_crop(config, windows, start.crop)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder)
-        (source / CONFIG_FILE).write_text(text, encoding="utf-8")
+        (source / CONFIG_FILE).write_text(config_text(config), encoding="utf-8")
         settings = load_model_config(source).settings
         network = build_network(settings, adapter_form=AdapterForm.BUILTIN)
         initialise(network)
         if start.use_weights:
             checkpoint = find_checkpoint(start.model_dir)
-            log_filled(fill_from_model(network, checkpoint), checkpoint)
+            grid = settings.backbone.grid
+            log_filled(fill_from_model(network, checkpoint, trained.grid, grid), checkpoint)
         if start.beit is not None:
             log_filled(fill_from_beit(network, start.beit, settings.backbone.grid), start.beit)
         save_model_directory(
@@ -115,9 +117,9 @@ def _check_names(classes: Sequence[str]) -> None:
 
 
 def _write_configuration(source: Path, staging: Path) -> None:
-    own = source / CONFIGURATION
+    own = source / CONFIGURATION_FILE
     if own.is_file():
-        shutil.copyfile(own, staging / CONFIGURATION)
+        shutil.copyfile(own, staging / CONFIGURATION_FILE)
     else:
-        text = json.dumps(DESCRIPTION, indent=2)
-        (staging / CONFIGURATION).write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(default_configuration(), indent=2)
+        (staging / CONFIGURATION_FILE).write_text(text + "\n", encoding="utf-8")

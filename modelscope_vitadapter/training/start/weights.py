@@ -13,8 +13,8 @@ from modelscope_vitadapter.checkpoint.keys import is_left_over, is_optional, pla
 from modelscope_vitadapter.checkpoint.stored import FileSource
 from modelscope_vitadapter.errors import CheckpointError
 from modelscope_vitadapter.logs import get_logger
-from modelscope_vitadapter.network.position_bias import GridSize
-from modelscope_vitadapter.training.start.beit import beit_name, fitted, source_of
+from modelscope_vitadapter.network.position_bias import GridSize, table_for_window, table_length
+from modelscope_vitadapter.training.start.beit import TABLE, beit_name, fitted, source_of
 
 logger = get_logger()
 
@@ -34,12 +34,16 @@ class Filled:
     unused: tuple[str, ...]
 
 
-def fill_from_model(network: nn.Module, path: Path) -> Filled:
+def fill_from_model(
+    network: nn.Module, path: Path, trained_grid: GridSize, grid: GridSize
+) -> Filled:
     """Fills a network from the checkpoint of the same architecture with, perhaps, other classes.
 
     Args:
         network: with memory; what the checkpoint has no fitting tensor for stays.
         path: a checkpoint that `checkpoint.load` reads.
+        trained_grid: crop in patches that the checkpoint was trained with.
+        grid: the network's; position biases are resized to it.
 
     Raises:
         CheckpointError: the file can't be read, or hardly anything of it fits.
@@ -48,7 +52,11 @@ def fill_from_model(network: nn.Module, path: Path) -> Filled:
     def choose(source: FileSource, state: dict[str, Tensor]) -> dict[str, str]:
         return dict(plan_keys(source.tensors, state).used)
 
-    filled = _fill(network, path, choose, lambda name, value, shape: value)
+    def fit(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+        is_table = name.endswith(TABLE) and len(value) == table_length(trained_grid)
+        return table_for_window(value, trained_grid, grid) if is_table else value
+
+    filled = _fill(network, path, choose, fit)
     parameters = dict(network.named_parameters())
     given = sum(parameters[name].numel() for name in filled.taken if name in parameters)
     if 2 * given < sum(parameter.numel() for parameter in parameters.values()):
