@@ -35,6 +35,9 @@ SHAPES_PER_SQUARE = (3, 6)
 CLOSEST = 0.7
 """Least distance of two shapes' centres, in sums of their radii: below 1 they may overlap."""
 
+CROWDED_SHAPES_PER_SQUARE, CROWDED_CLOSEST = (7, 10), 0.65
+"""The same where a scene is crowded: more to learn from in as many pixels."""
+
 SUPERSAMPLING = 4
 """Shapes are drawn this many times larger and reduced, for smooth edges."""
 
@@ -131,6 +134,7 @@ def draw_scene(
     textures: Sequence[Texture] = FITTING_TEXTURES,
     *,
     classes: Sequence[str] = CLASSES,
+    crowded: bool = False,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draws a scene; equal generators give equal scenes.
 
@@ -140,6 +144,7 @@ def draw_scene(
         width: of the scene, in pixels, at least 32.
         textures: the background's is one of them.
         classes: names of shapes that `_outline` knows, after the background's.
+        crowded: draw about twice as many shapes, which cover each other more.
 
     Returns:
         The picture `(H, W, 3) uint8 BGR` and the class ids `(H, W) uint8`, indexes into `classes`.
@@ -147,7 +152,7 @@ def draw_scene(
     first, second = _background_colours(rng)
     image = _paint(rng, textures, first, second, (height, width))
     labels = np.zeros((height, width), np.uint8)
-    for x, y, radius in _places(rng, height, width):
+    for x, y, radius in _places(rng, height, width, crowded):
         class_id = int(rng.integers(1, len(classes)))
         corners = _outline(classes[class_id], float(rng.uniform(0, 2 * np.pi)))
         placed = [radius * contour + np.array([x, y]) for contour in corners]
@@ -189,17 +194,21 @@ def _paint(
     return (first + mix * (second - first)).astype(np.float32)
 
 
-def _places(rng: np.random.Generator, height: int, width: int) -> list[tuple[float, float, float]]:
+def _places(
+    rng: np.random.Generator, height: int, width: int, crowded: bool
+) -> list[tuple[float, float, float]]:
     """Centres and radii `(x, y, radius)` in pixels, of which some overlap a little."""
     shorter = min(height, width)
-    wanted = round(rng.integers(SHAPES_PER_SQUARE[0], SHAPES_PER_SQUARE[1] + 1) * height * width)
+    fewest, most = CROWDED_SHAPES_PER_SQUARE if crowded else SHAPES_PER_SQUARE
+    closest = CROWDED_CLOSEST if crowded else CLOSEST
+    wanted = round(rng.integers(fewest, most + 1) * height * width)
     places: list[tuple[float, float, float]] = []
     for _ in range(20 * round(wanted / shorter**2)):
         radius = shorter * float(rng.uniform(*RADIUS))
         margin = radius / 2
         x = float(rng.uniform(margin, width - margin))
         y = float(rng.uniform(margin, height - margin))
-        if all(np.hypot(x - u, y - v) >= CLOSEST * (radius + r) for u, v, r in places):
+        if all(np.hypot(x - u, y - v) >= closest * (radius + r) for u, v, r in places):
             places.append((x, y, radius))
         if len(places) * shorter**2 >= wanted:
             break

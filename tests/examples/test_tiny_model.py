@@ -179,6 +179,18 @@ class TestDrawScene:
         assert values.min() >= 0
         assert values.max() <= 1
 
+    def test_crowded_scenes_have_more_shapes(self):
+        shares = [
+            np.mean(
+                [
+                    (scenes.draw_scene(np.random.default_rng(i), 96, 96, crowded=crowded)[1] > 0)
+                    for i in range(20)
+                ]
+            )
+            for crowded in (False, True)
+        ]
+        assert shares[1] > 1.25 * shares[0]
+
     def test_textures_of_fitting_and_testing_differ(self):
         assert not set(scenes.FITTING_TEXTURES) & set(scenes.HELD_OUT_TEXTURES)
 
