@@ -2,6 +2,7 @@
 
     python benchmarks/training.py                 # on a GPU where there is one
     python benchmarks/training.py --freeze beit --steps 2 --device cpu
+    python benchmarks/training.py --crop 512 --dtype bfloat16 --checkpoint-activations
 
 Each way of freezing is measured in a process of its own: seeded random weights, drawn pictures of
 896 pixels and a label map of 21 classes, one picture in a step, the paper's recipe otherwise. The
@@ -64,11 +65,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 "classes": CLASSES,
                 "work_dir": folder,
                 "freeze": options.freeze,
+                "crop": options.crop,
                 "device": options.device,
                 "recipe": {
                     "max_iters": options.steps + 1,
                     "batch_size": 1,
                     "dtype": options.dtype,
+                    "checkpoint_activations": options.checkpoint_activations,
                 },
                 "run": {"workers": 0, "tensorboard": False, "checkpoint_interval": 10**6},
                 "callbacks": [Clock()],
@@ -80,7 +83,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         on_gpu = trainer.device.type == "cuda"
         return {
             "freeze": options.freeze,
+            "crop": options.crop,
             "dtype": options.dtype,
+            "checkpoint activations": options.checkpoint_activations,
             "device": str(trainer.device),
             "seconds a step": sorted(times[1:])[len(times[1:]) // 2],
             "first step": times[0],
@@ -95,6 +100,8 @@ def main() -> None:
     parser.add_argument("--freeze", choices=FREEZING, help="default: each of them")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--crop", type=int, default=SIDE, help="pixels of a window's side")
+    parser.add_argument("--checkpoint-activations", action=argparse.BooleanOptionalAction)
     parser.add_argument("--device", default="gpu")
     parser.add_argument("--cache", type=Path, default=default_cache())
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -105,8 +112,11 @@ def main() -> None:
     results = []
     for freeze in (options.freeze,) if options.freeze else FREEZING:
         command = [sys.executable, __file__, "--inside", f"--freeze={freeze}"]
-        command += [f"--{name}={getattr(options, name)}" for name in ("steps", "dtype", "device")]
-        command += [f"--cache={options.cache}"]
+        names = ("steps", "dtype", "crop", "device", "cache")
+        command += [f"--{name}={getattr(options, name)}" for name in names]
+        if options.checkpoint_activations is not None:
+            prefix = "--" if options.checkpoint_activations else "--no-"
+            command.append(f"{prefix}checkpoint-activations")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         line = next((x for x in done.stdout.splitlines() if x.startswith("RESULT ")), None)
         if line is None:
