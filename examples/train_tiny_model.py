@@ -4,8 +4,8 @@
     python examples/train_tiny_model.py --output OUT                     # from nothing, in 3 stages
     python examples/train_tiny_model.py --other-shapes --output OUT      # hexagons and others
 
-All use the trainer of this package, with one process for each core, on scenes that are drawn when
-their turn comes; a folder of pictures and label maps would do as well.
+All use the trainer of this package, in two processes where there are two cores, on scenes that are
+drawn when their turn comes; a folder of pictures and label maps would do as well.
 """
 
 import argparse
@@ -156,7 +156,7 @@ class DrawnScenes:
 
 
 def main() -> None:
-    """Starts one training process for each core."""
+    """Starts the training processes."""
     arguments = parse_arguments()
     if "RANK" in os.environ:
         train(arguments)
@@ -183,6 +183,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--continue", dest="goes_on", action="store_true", help="start from the model's weights"
     )
+    parser.add_argument(
+        "--model", type=Path, default=MODEL_DIR, help="directory to start from; default: the model"
+    )
     parser.add_argument("--output", type=Path, help="model directory to write")
     parser.add_argument("--work-dir", type=Path, help="keep checkpoints and logs there")
     parser.add_argument("--iters", type=int, help="steps of each stage, in place of its own")
@@ -192,7 +195,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.output is None and arguments.goes_on:
-        arguments.output = MODEL_DIR
+        arguments.output = arguments.model
     return arguments
 
 
@@ -204,7 +207,7 @@ def train(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     is_trained = arguments.other_shapes or arguments.goes_on
     stages = (CONTINUING,) if is_trained else (SMALL, LARGE, CONTINUING)
-    model = MODEL_DIR
+    model = arguments.model
     for number, stage in enumerate(stages, 1):
         last = number == len(stages)
         folder = arguments.work_dir if last else arguments.work_dir / f"stage {number}"

@@ -17,6 +17,7 @@ import argparse
 import dataclasses
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from modelscope_vitadapter.command.data_arguments import (
     data_options,
     data_source,
 )
+from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.training.recipe import DTYPES, Recipe
 
 INTERRUPTED = 130
@@ -54,7 +56,7 @@ HELP_OF = {
     "max_iters": "steps",
     "max_epochs": "passes over the data set, in place of --iters",
     "batch_size": "pictures in a step, of all processes together",
-    "accumulation": "compute a step in N parts, which takes less memory",
+    "accumulation": "compute a step in N parts, each normalised by itself; takes less memory",
     "learning_rate": "highest rate, of adapter and head",
     "weight_decay": "of matrices and kernels",
     "layer_decay": "ratio of the rates of neighbouring BEiT blocks",
@@ -80,7 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--train-split", default="train", metavar="NAME", help="default: train; '' for all of it"
     )
-    group.add_argument("--val-split", default="val", metavar="NAME", help="default: val")
+    group.add_argument(
+        "--val-split", default="val", metavar="NAME", help="default: val; '' for all of it"
+    )
+    group.add_argument(
+        "--val-data", metavar="DATA", help="evaluate on another data set, read in the same way"
+    )
     group.add_argument("--no-evaluation", action="store_true", help="train without a part val")
     group.add_argument("--no-check", action="store_true", help="don't look for problems first")
     _add_start_arguments(parser)
@@ -156,10 +163,20 @@ def run(arguments: argparse.Namespace) -> int:
             "begin, or give the --output of the run that shall go on"
         )
     data = data_source(arguments.data, arguments.labels)
+    evaluation = data
+    if arguments.no_evaluation:
+        evaluation = None
+    elif arguments.val_data is not None:
+        evaluation = data_source(arguments.val_data)
+    elif not _has_parts(data):
+        raise DataSetError(
+            f"data set {arguments.data!r} has no parts: all of it would be trained on, and nothing "
+            "left to evaluate on. Give --val-data DATA, or --no-evaluation"
+        )
     trainer = VitAdapterSegmentationTrainer(
         arguments.model,
         train_dataset=data,
-        eval_dataset=None if arguments.no_evaluation else data,
+        eval_dataset=evaluation,
         train_split=arguments.train_split,
         eval_split=arguments.val_split,
         work_dir=output,
@@ -184,6 +201,13 @@ def run(arguments: argparse.Namespace) -> int:
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(_summary(trainer, output) + "\n")
     return 0 if trainer.iter >= trainer.max_iters else INTERRUPTED
+
+
+def _has_parts(source: Any) -> bool:
+    """Whether a data set may have parts that are told apart by name."""
+    if isinstance(source, Path):
+        return not source.is_file()
+    return isinstance(source, (tuple, Mapping))
 
 
 def _names(path: Path) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ from modelscope_vitadapter._hooks.entries import TRAINER
 from modelscope_vitadapter._hooks.registries import register
 from modelscope_vitadapter.errors import TrainingError
 from modelscope_vitadapter.evaluation.models import directory_or_id
+from modelscope_vitadapter.labelled.samples import identity_of
 from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.options import parse_adapter_form
 from modelscope_vitadapter.process_group import join_group
 from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.trainer.building import (
@@ -253,9 +255,14 @@ class VitAdapterSegmentationTrainer(StepLoop):
     def identity(self) -> dict[str, Any]:
         """What must not change when a run goes on."""
         fixed = {name: value for name, value in asdict(self.recipe).items() if name not in FREE}
-        pictures = require(self.inputs.training, "training")
-        crop = self.model.windows.crop_size
-        return {**fixed, "pictures": len(pictures), "freeze": self.freeze.value, "crop": crop}
+        return {
+            **fixed,
+            "data set": identity_of(require(self.inputs.training, "training")),
+            "classes": list(self.model.CLASSES),
+            "freeze": self.freeze.value,
+            "crop": self.model.windows.crop_size,
+            "adapter form": parse_adapter_form(self._adapter_form).value,
+        }
 
     def register_optimizers_hook(self) -> None:
         """Makes optimiser and schedule, and registers the run's hooks."""

@@ -38,6 +38,21 @@ def test_trains_with_windows_of_another_size(data, tmp_path):
     assert saved.windows.crop_size == saved.backbone.img_size == (96, 96)
 
 
+def write_table(data):
+    rows = [f"images/train/{number}.png,labels/train/{number}.png" for number in range(4)]
+    (data / "table.csv").write_text("\n".join(["image,label", *rows]), encoding="utf-8")
+    return data / "table.csv"
+
+
+def test_a_table_has_no_parts_to_evaluate_on(data, tmp_path, capsys):
+    table, given = write_table(data), ["--iters", "1", "--classes", str(data / "classes.txt")]
+    assert train(table, tmp_path / "run", *given) == 2
+    assert "has no parts: all of it would be trained on" in capsys.readouterr().err
+    assert train(table, tmp_path / "run", *given, "--val-data", str(data)) == 0
+    assert "mIoU" in capsys.readouterr().out
+    assert train(table, tmp_path / "other run", *given, "--no-evaluation") == 0
+
+
 def test_options_reach_the_recipe(data, tmp_path, monkeypatch):
     from modelscope_vitadapter.trainer.segmentation_trainer import VitAdapterSegmentationTrainer
 

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -221,6 +222,19 @@ def test_training_script_writes_a_model_that_loads(tmp_path, config):
     trained = network.state_dict()
     name = "decode_head.cls_embed.weight"
     assert not torch.equal(trained[name], shipped[name])
+
+
+@pytest.mark.slow
+def test_training_script_goes_on_with_the_weights_of_a_model(tmp_path):
+    model = shutil.copytree(TINY_MODEL, tmp_path / "model")
+    run_training("--continue", "--model", model, "--work-dir", tmp_path / "work", "--processes", 1)
+    trained, shipped = (
+        torch.load(folder / "pytorch_model.pt", weights_only=True) for folder in (model, TINY_MODEL)
+    )
+    assert trained.keys() == shipped.keys()
+    name = "decode_head.cls_embed.weight"
+    assert not torch.equal(trained[name], shipped[name])
+    assert torch.allclose(trained[name], shipped[name], atol=0.02)
 
 
 @pytest.mark.slow

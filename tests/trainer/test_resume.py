@@ -6,7 +6,7 @@ import torch
 from modelscope_vitadapter.errors import CheckpointError, TrainingError
 from modelscope_vitadapter.trainer.checkpoints import latest_checkpoint
 from modelscope_vitadapter.trainer.hooks import BestHook
-from tests.trainer.runs import RECIPE, Recorder, StopAfter, new_trainer, weights
+from tests.trainer.runs import PICTURES, RECIPE, Recorder, StopAfter, new_trainer, weights
 from tests.training.drawn_pictures import DrawnPictures
 
 
@@ -131,6 +131,29 @@ def test_a_run_does_not_go_on_with_other_options(tmp_path):
     other = new_trainer(tmp_path, recipe={"learning_rate": 1e-5, "batch_size": 2})
     with pytest.raises(CheckpointError, match=r"batch_size was 4 and is 2; learning_rate was"):
         other.train(checkpoint_path=str(latest_checkpoint(tmp_path)))
+
+
+def test_the_scale_of_float16_gradients_goes_on_too(tmp_path):
+    recipe = {"dtype": "float16", "max_iters": 4}
+    recorder = Recorder()
+    trainer = new_trainer(tmp_path / "whole", callbacks=[recorder], recipe=recipe)
+    trainer.train()
+    found = stopped_and_resumed(tmp_path / "parts", 2, recipe=recipe)
+    check_equal(found, (weights(trainer), recorder.losses))
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    new_trainer(tmp_path, callbacks=[StopAfter(1)]).train()
+    pictures = DrawnPictures(PICTURES)
+    pictures.identity = "as many others"
+    names = [f"other {number}" for number in range(17)]
+    for options, message in (
+        ({"train_dataset": pictures}, "data set was .* and is 'as many others'"),
+        ({"classes": names}, "classes was"),
+        ({"adapter_form": "authors"}, "adapter form was 'builtin' and is 'authors'"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            new_trainer(tmp_path, **options).train(checkpoint_path=str(tmp_path / "iter_1"))
 
 
 def test_a_run_does_not_go_on_with_another_crop(tmp_path):

@@ -4,6 +4,8 @@ import re
 import pytest
 import torch
 from modelscope.pipelines import pipeline
+from modelscope.trainers.hooks import EarlyStopHook, Hook
+from modelscope.trainers.hooks.priority import Priority
 from modelscope.utils.constant import Tasks
 
 from modelscope_vitadapter.errors import NotFiniteLossError
@@ -126,6 +128,53 @@ def test_the_best_checkpoint_is_the_last_one_of_its_kind(tmp_path):
     found = list(folder.glob("best_*.pth"))
     assert len(found) == 2  # weights and state
     assert all(re.match(r"best_iter\d+_mIoU0\.\d{4}", path.name) for path in found)
+
+
+def test_the_best_model_stays_where_a_later_one_is_worse(tmp_path, monkeypatch):
+    from modelscope_vitadapter.trainer import segmentation_trainer
+
+    figures = iter([0.5, 0.2])
+    monkeypatch.setattr(segmentation_trainer, "evaluate_model", lambda *_: {"mIoU": next(figures)})
+    after = []
+
+    class Keeper(Hook):
+        PRIORITY = Priority.LOWEST
+
+        def after_train_iter(self, trainer):
+            after.append(weights(trainer))
+
+    trainer = new_trainer(
+        tmp_path,
+        callbacks=[Keeper()],
+        eval_dataset=DrawnPictures(2),
+        recipe={"max_iters": 2},
+        run={"evaluation_interval": 1},
+    )
+    trainer.train()
+    best, last = (
+        torch.load(tmp_path / name / "pytorch_model.pt", weights_only=True)
+        for name in ("output_best", "output")
+    )
+    name = "decode_head.cls_embed.weight"
+    assert torch.equal(best[name], after[0][name])
+    assert torch.equal(last[name], after[1][name])
+    assert not torch.equal(best[name], last[name])
+
+
+def test_modelscopes_early_stop_counts_evaluations(tmp_path, monkeypatch):
+    from modelscope_vitadapter.trainer import segmentation_trainer
+
+    monkeypatch.setattr(segmentation_trainer, "evaluate_model", lambda *_: {"mIoU": 0.5})
+    stop = EarlyStopHook("mIoU", early_stop_strategy="by_step", interval=2, patience=1)
+    trainer = new_trainer(
+        tmp_path,
+        callbacks=[stop],
+        eval_dataset=DrawnPictures(2),
+        recipe={"max_iters": 9},
+        run={"evaluation_interval": 2},
+    )
+    trainer.train()
+    assert trainer.iter == 4  # the second evaluation was no better than the first
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
