@@ -4,7 +4,8 @@ import re
 import pytest
 import torch
 from modelscope.pipelines import pipeline
-from modelscope.trainers.hooks import EarlyStopHook, Hook
+from modelscope.trainers.hooks import Hook
+from modelscope.trainers.hooks.early_stop_hook import EarlyStopHook
 from modelscope.trainers.hooks.priority import Priority
 from modelscope.utils.constant import Tasks
 
