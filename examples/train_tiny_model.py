@@ -205,23 +205,23 @@ def train(arguments: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     started = time.monotonic()
+    is_first = os.environ.get("RANK", "0") == "0"
     is_trained = arguments.other_shapes or arguments.goes_on
     stages = (CONTINUING,) if is_trained else (SMALL, LARGE, CONTINUING)
     model = arguments.model
     for number, stage in enumerate(stages, 1):
         last = number == len(stages)
         folder = arguments.work_dir if last else arguments.work_dir / f"stage {number}"
-        from_scratch = number == 1 and not is_trained
         figures = run_stage(
             stage,
             arguments,
             model=model,
-            from_scratch=from_scratch,
+            from_scratch=number == 1 and not is_trained,
             work_dir=folder,
             seed=MOST_STAGES * arguments.seed + number - 1,
         )
         model = folder / "output_best"
-        if os.environ.get("RANK", "0") == "0":
+        if is_first:
             shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
             seconds = time.monotonic() - started
             print(
@@ -229,7 +229,7 @@ def train(arguments: argparse.Namespace) -> None:
                 f"{seconds:.0f} s",
                 flush=True,
             )
-    if os.environ.get("RANK", "0") == "0" and arguments.output is not None:
+    if is_first and arguments.output is not None:
         arguments.output.mkdir(parents=True, exist_ok=True)
         names = ("mmcv_config.py", "configuration.json", WEIGHTS)
         for name in names[2:] if arguments.output == MODEL_DIR else names:

@@ -17,7 +17,6 @@ import argparse
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +151,7 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and say where the result is."""
+    from modelscope_vitadapter.labelled.opening import has_parts
     from modelscope_vitadapter.trainer.checkpoints import latest_checkpoint
     from modelscope_vitadapter.trainer.segmentation_trainer import VitAdapterSegmentationTrainer
 
@@ -168,7 +168,7 @@ def run(arguments: argparse.Namespace) -> int:
         evaluation = None
     elif arguments.val_data is not None:
         evaluation = data_source(arguments.val_data)
-    elif not _has_parts(data):
+    elif not has_parts(data):
         raise DataSetError(
             f"data set {arguments.data!r} has no parts: all of it would be trained on, and nothing "
             "left to evaluate on. Give --val-data DATA, or --no-evaluation"
@@ -201,13 +201,6 @@ def run(arguments: argparse.Namespace) -> int:
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(_summary(trainer, output) + "\n")
     return 0 if trainer.iter >= trainer.max_iters else INTERRUPTED
-
-
-def _has_parts(source: Any) -> bool:
-    """Whether a data set may have parts that are told apart by name."""
-    if isinstance(source, Path):
-        return not source.is_file()
-    return isinstance(source, (tuple, Mapping))
 
 
 def _names(path: Path) -> tuple[str, ...]:

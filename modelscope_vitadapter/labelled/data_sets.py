@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,7 +47,7 @@ class FilePairs:
             label_name=f"label map {str(pair.label)!r}",
         )
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Changes with the names and sizes of the files and the meaning of ids."""
         digest = hashlib.sha256(repr(self.label_ids).encode())
@@ -134,7 +135,7 @@ class ListedPairs:
             label_name=f"label map of pair {index}{_path_in(label)}",
         )
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Changes with the names of what is in the list and the meaning of ids."""
         digest = hashlib.sha256(repr(self.label_ids).encode())

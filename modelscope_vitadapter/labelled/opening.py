@@ -71,7 +71,7 @@ def open_labelled(
         return opened
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        if not (path.suffix.lower() in SUFFIXES and path.is_file()):
+        if not _is_table_file(path):
             return _open_root(path, split, ids, names, skip_missing)
         source = read_rows(path)
     if _is_two_folders(source):
@@ -90,6 +90,17 @@ def open_labelled(
         classes=names,
         name=f"the {type(source).__name__}{f' of split {split!r}' if split else ''}",
     )
+
+
+def has_parts(source: Any) -> bool:
+    """Whether `split` tells parts of a source from each other; see `open_labelled`."""
+    if isinstance(source, str | os.PathLike):
+        return not _is_table_file(Path(source))
+    return isinstance(source, Mapping) or _is_two_folders(source)
+
+
+def _is_table_file(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def _check_indexed(source: Any) -> None:

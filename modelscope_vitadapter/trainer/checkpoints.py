@@ -66,13 +66,12 @@ class ExactCheckpointProcessor(CheckpointProcessor):  # type: ignore[misc]  # un
             CheckpointError: a file is missing, damaged, or of another run.
         """
         weights, state = (Path(name) for name in self._get_state_file_name(checkpoint_path_prefix))
-        content: dict[str, Any] = {}
-        if load_all_state:
-            content = read_state(state)
-            _check_same_run(content.get("run", {}), trainer.identity(), state)
-        load_in_place(trainer.model, weights)
         if not load_all_state:
+            load_in_place(trainer.model, weights)
             return {}
+        content = read_state(state)
+        _check_same_run(content.get("run", {}), trainer.identity(), state)
+        load_in_place(trainer.model, weights)
         try:
             trainer.optimizer.load_state_dict(content["optimizer"])
             trainer.lr_scheduler.load_state_dict(content["lr_scheduler"])

@@ -11,7 +11,7 @@ import torch
 from modelscope.utils.device import create_device
 
 from modelscope_vitadapter.errors import DataSetNotFoundError, TrainingError
-from modelscope_vitadapter.labelled.opening import open_labelled
+from modelscope_vitadapter.labelled.opening import has_parts, open_labelled
 from modelscope_vitadapter.labelled.samples import LabelledPictures
 from modelscope_vitadapter.labelled.scan import check_labelled
 from modelscope_vitadapter.model_config import load_model_config
@@ -53,7 +53,7 @@ class InputOptions:
         classes: names by id; those of the training data if None, then those of the model.
         palette: see `StartPoint`.
         crop: see `StartPoint`.
-        check_data: read all label maps and the sizes of all pictures before training starts.
+        check_data: read all pictures and label maps before training starts.
         seed: of weights that start fresh.
         trust_remote_code: see `load_model_config`.
     """
@@ -138,10 +138,8 @@ def _opened(source: Any, split: str | None, options: Mapping[str, Any]) -> Label
     """A data set; of what has parts, the part `split`, or, where that is empty, all of it."""
     if source is None:
         return None
-    split = split or None
-    two_folders = isinstance(source, tuple)
-    has_parts = two_folders or isinstance(source, (str, os.PathLike, Mapping))
-    return open_labelled(source, split=split if has_parts else None, **options)
+    part = (split or None) if has_parts(source) else None
+    return open_labelled(source, split=part, **options)
 
 
 def require(pictures: LabelledPictures | None, purpose: str) -> LabelledPictures:

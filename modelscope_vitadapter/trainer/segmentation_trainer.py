@@ -79,7 +79,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         recipe: fields of `training.recipe.Recipe` that shall be otherwise than in the paper.
         run: fields of `trainer.settings.RunSettings` but `work_dir`.
         data_options: arguments of `open_labelled` (`label_ids`, `image_column`, ...).
-        check_data: read all label maps before training starts.
+        check_data: read all pictures and label maps before training starts.
         adapter_form: see `VitAdapterSemanticSegmentation`.
         device: `gpu`, `cpu`, `cuda:N`; under torchrun `gpu` is the GPU of the process.
         **kwargs: of `EpochBasedTrainer`: `cfg_modify_fn`, `callbacks`, `model_revision`, and

@@ -90,12 +90,12 @@ def prepare_start(start: StartPoint, target: Path, *, trust_remote_code: bool = 
         settings = load_model_config(source).settings
         network = build_network(settings, adapter_form=AdapterForm.BUILTIN)
         initialise(network)
+        grid = settings.backbone.grid
         if start.use_weights:
             checkpoint = find_checkpoint(start.model_dir)
-            grid = settings.backbone.grid
             log_filled(fill_from_model(network, checkpoint, trained.grid, grid), checkpoint)
         if start.beit is not None:
-            log_filled(fill_from_beit(network, start.beit, settings.backbone.grid), start.beit)
+            log_filled(fill_from_beit(network, start.beit, grid), start.beit)
         save_model_directory(
             network.state_dict(),
             source,
