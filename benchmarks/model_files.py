@@ -125,8 +125,8 @@ def checkpoint_entries(size: str) -> Entries:
         return {name: (dtype, tuple(shape)) for name, (dtype, shape) in stored.items()}
     import torch
 
-    from modelscope_vitadapter.build import build_network
     from modelscope_vitadapter.config.model_settings import parse_model
+    from modelscope_vitadapter.network.build import build_network
 
     config = model_config(size)
     with torch.device("meta"):

@@ -128,7 +128,7 @@ class DrawnScenes:
         first: int = 0,
         crowded: bool = False,
     ) -> None:
-        from modelscope_vitadapter.labelled.label_ids import LabelIds
+        from modelscope_vitadapter.datasets.label_ids import LabelIds
 
         self.label_ids = LabelIds()
         self.stream, self.count, self.classes = stream, count, classes
@@ -138,7 +138,7 @@ class DrawnScenes:
         return self.count
 
     def __getitem__(self, index: int) -> object:
-        from modelscope_vitadapter.labelled.samples import Sample
+        from modelscope_vitadapter.datasets.samples import Sample
 
         rng = np.random.default_rng((self.stream, self.first + index))
         low, high = SIDES[self.stream]

@@ -1,9 +1,33 @@
-"""Names of devices: ModelScope's (`gpu`, `gpu:1`) and PyTorch's (`cuda:1`, `mps`, `npu`)."""
+"""Names of devices and number types, and what a process has to mind on a CPU.
+
+ModelScope's device names are `cpu`, `gpu` and `gpu:1`, PyTorch's `cuda:1`, `mps`, `npu`.
+"""
+
+import os
 
 import torch
 
+from modelscope_vitadapter.logs import get_logger
+
 BUILTIN_KINDS = ("cpu", "cuda", "gpu", "xpu")
 """Kinds of device that ModelScope 1.x knows itself."""
+
+DTYPES = {
+    "float32": torch.float32,
+    "float": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "half": torch.float16,
+    "fp16": torch.float16,
+}
+"""What `torch_dtype` may be, beside the `torch.dtype` itself."""
+
+logger = get_logger()
+
+_loaded_in = os.getpid()
+"""The process that loaded this module: in a forked child another one, in a spawned one its own."""
 
 
 def builtin_device_name(name: str | torch.device | None) -> str:
@@ -34,6 +58,23 @@ def torch_device(name: str | torch.device | None) -> torch.device | None:
     return device
 
 
+def parse_torch_dtype(value: object) -> torch.dtype:
+    """Reads `torch_dtype`; None means float32.
+
+    Raises:
+        ValueError: for anything but float32, bfloat16 and float16.
+    """
+    if value is None:
+        return torch.float32
+    name = str(value).removeprefix("torch.").lower()
+    if name not in DTYPES:
+        raise ValueError(
+            f"torch_dtype={value!r}: expected 'float32', 'bfloat16' or 'float16', as str or "
+            "torch.dtype"
+        )
+    return DTYPES[name]
+
+
 def arrange_network(network: torch.nn.Module, device: torch.device) -> None:
     """Lays a network's weights out as its device computes fastest; names, shapes, values stay.
 
@@ -41,3 +82,24 @@ def arrange_network(network: torch.nn.Module, device: torch.device) -> None:
     """
     if device.type == "cuda":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def is_forked() -> bool:
+    """Whether this process is a fork of the one that loaded this module."""
+    return os.getpid() != _loaded_in
+
+
+def prepare_forked_process() -> None:
+    """Lets a forked process compute in one thread; does nothing in any other.
+
+    Only the thread that forks lives on in the child. OpenMP, in which PyTorch computes on a CPU,
+    does not notice: where the parent has computed in several threads, the child waits for ever for
+    those that it thinks it has. To be called by each thread before it computes, since OpenMP keeps
+    the number for each thread.
+    """
+    if is_forked() and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        logger.warning(
+            "this process was forked from one that had loaded PyTorch, so it computes in one "
+            "thread; for more, start processes with multiprocessing's 'spawn' method"
+        )

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.config.model_settings import parse_model
 from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.config.settings import AdapterForm
+from modelscope_vitadapter.network.build import build_network
 from tests.support.configs import GOLDEN
 from tests.support.networks import relative_error, tiny_network
 

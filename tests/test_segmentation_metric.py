@@ -10,11 +10,11 @@ from modelscope.metrics import build_metric
 from modelscope.metrics.base import Metric
 from modelscope.trainers.utils.inference import merge_metrics
 
-from modelscope_vitadapter._hooks.entries import METRIC_TYPE
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix
 from modelscope_vitadapter.evaluation.figures import figures
-from modelscope_vitadapter.segmentation_metric import VitAdapterSegmentationMetric
+from modelscope_vitadapter.plugin.hooks.entries import METRIC_TYPE
+from modelscope_vitadapter.plugin.metric import VitAdapterSegmentationMetric
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.integers(-1, 3, (4, 5, 6)).astype(np.int16)
@@ -36,9 +36,9 @@ def test_modelscope_builds_it_without_an_import_of_ours():
     code = (
         "from modelscope.metrics import build_metric\n"
         f"built = build_metric({METRIC_TYPE!r})\n"
-        "assert type(built).__module__ == 'modelscope_vitadapter.segmentation_metric'\n"
+        "assert type(built).__module__ == 'modelscope_vitadapter.plugin.metric'\n"
         "import sys\n"
-        "assert 'modelscope_vitadapter.segmentation_pipeline' not in sys.modules\n"
+        "assert 'modelscope_vitadapter.plugin.pipeline' not in sys.modules\n"
     )
     code = f"import modelscope_vitadapter\n{code}"  # for where no start-up hook is installed
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelscope_vitadapter.checkpoint.keys import STATE_DICT_ENTRIES, shortened
+from modelscope_vitadapter.checkpoint.keys import STATE_DICT_ENTRIES
 from modelscope_vitadapter.checkpoint.pickle_reader import PickleReader
 from modelscope_vitadapter.checkpoint.pickled import Inert, NotAsPickledError, PickledTensor
 from modelscope_vitadapter.errors import CheckpointError
+from modelscope_vitadapter.validation import listing
 
 
 def read_pickle(reader: PickleReader, path: Path) -> object:
@@ -33,7 +34,7 @@ def read_pickle(reader: PickleReader, path: Path) -> object:
     if reader.foreign:
         raise CheckpointError(
             f"The checkpoint '{path}' asks for Python code to be run: "
-            f"{shortened(reader.foreign)}. It was refused and nothing ran; expected tensors, "
+            f"{listing(reader.foreign)}. It was refused and nothing ran; expected tensors, "
             "containers, plain values and numpy numbers only. Save the model's state_dict() alone, "
             "from a program that you trust."
         )
@@ -77,7 +78,7 @@ def find_state_dict(
     if not tensors:
         raise CheckpointError(
             f"The checkpoint '{path}' holds no tensors by name; its entries are "
-            f"[{shortened([repr(name) for name in content])}], expected a state dict, bare or "
+            f"[{listing([repr(name) for name in content])}], expected a state dict, bare or "
             "under 'state_dict', 'model' or 'module'. Save the model's state_dict()."
         )
     return tensors, _others(content)

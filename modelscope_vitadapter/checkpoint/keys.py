@@ -8,11 +8,12 @@ for inference reads.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from modelscope_vitadapter.errors import CheckpointError
+from modelscope_vitadapter.validation import shown
 
 Value = TypeVar("Value")
 
@@ -38,8 +39,6 @@ OPTIONAL_PATTERNS = (r"(.+\.)?num_batches_tracked",)
 _PREFIXES = re.compile(f"(?:{'|'.join(map(re.escape, WRAPPER_PREFIXES))})+")
 _LEFT_OVER = re.compile("|".join(LEFT_OVER_PATTERNS))
 _OPTIONAL = re.compile("|".join(OPTIONAL_PATTERNS))
-_LISTED_AT_MOST = 20
-_SHOWN = 200
 
 
 def hub_name(name: str) -> str:
@@ -77,9 +76,8 @@ def hub_names(names: Iterable[str]) -> dict[str, str]:
         bare = hub_name(name)
         if bare in result:
             raise CheckpointError(
-                f"Two entries of the checkpoint, '{result[bare][:_SHOWN]}' and '{name[:_SHOWN]}', "
-                f"both stand for '{bare[:_SHOWN]}'; expected one. Save the weights of a single "
-                "model."
+                f"Two entries of the checkpoint, {shown(result[bare])} and {shown(name)}, both stand "
+                f"for {shown(bare)}; expected one. Save the weights of a single model."
             )
         result[bare] = name
     return result
@@ -150,13 +148,3 @@ def plan_keys(file_names: Iterable[str], network_names: Iterable[str]) -> KeyPla
         unexpected=tuple(by_hub_name[name] for name in rest if not is_left_over(name)),
         missing=tuple(name for name in wanted if name not in used and not is_optional(name)),
     )
-
-
-def shortened(items: Sequence[str], separator: str = ", ") -> str:
-    """Join items for a message, the first 20 of them followed by a count of the others.
-
-    Of each item no more than 200 characters are shown.
-    """
-    shown = separator.join(item[:_SHOWN] for item in items[:_LISTED_AT_MOST])
-    more = len(items) - _LISTED_AT_MOST
-    return shown if more <= 0 else f"{shown}{separator}... and {more} more"

@@ -12,10 +12,11 @@ import torch
 
 from modelscope_vitadapter.checkpoint.finite import all_finite
 from modelscope_vitadapter.checkpoint.formats import open_checkpoint
-from modelscope_vitadapter.checkpoint.keys import KeyPlan, plan_keys, shortened
+from modelscope_vitadapter.checkpoint.keys import KeyPlan, plan_keys
 from modelscope_vitadapter.checkpoint.stored import FileSource, StoredTensor
 from modelscope_vitadapter.errors import CheckpointError
 from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.validation import listing
 
 logger = get_logger()
 
@@ -114,7 +115,7 @@ def load_into(
             "%s holds %d entries that the network has no place for; they were not read: %s",
             path,
             len(report.unexpected),
-            shortened(report.unexpected),
+            listing(report.unexpected),
         )
     if report.not_finite:
         logger.warning(
@@ -122,7 +123,7 @@ def load_into(
             "%s. Download the file again, or use an earlier checkpoint of the training.",
             path,
             len(report.not_finite),
-            shortened(report.not_finite),
+            listing(report.not_finite),
         )
     return report
 

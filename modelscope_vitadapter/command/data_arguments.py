@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from modelscope_vitadapter.datasets.label_ids import NAMED
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.labelled.label_ids import NAMED
 
 MODELSCOPE, HUGGING_FACE = "ms:", "hf:"
 """What the name of a data set of a hub begins with."""

@@ -151,9 +151,11 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and say where the result is."""
-    from modelscope_vitadapter.labelled.opening import has_parts
-    from modelscope_vitadapter.trainer.checkpoints import latest_checkpoint
-    from modelscope_vitadapter.trainer.segmentation_trainer import VitAdapterSegmentationTrainer
+    from modelscope_vitadapter.datasets.opening import has_parts
+    from modelscope_vitadapter.plugin.trainer.checkpoints import latest_checkpoint
+    from modelscope_vitadapter.plugin.trainer.segmentation_trainer import (
+        VitAdapterSegmentationTrainer,
+    )
 
     output = Path(arguments.output)
     checkpoint = latest_checkpoint(output) if arguments.resume else None
@@ -204,7 +206,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    from modelscope_vitadapter.labelled.opening import read_classes
+    from modelscope_vitadapter.datasets.opening import read_classes
 
     names = read_classes(path)
     if names is None:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from modelscope_vitadapter.config.shown import shown
 from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
+from modelscope_vitadapter.validation import shown
 
 T = TypeVar("T")
 

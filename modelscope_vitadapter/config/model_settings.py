@@ -7,10 +7,10 @@ from modelscope_vitadapter.config.backbone_settings import parse_backbone
 from modelscope_vitadapter.config.fields import Fields
 from modelscope_vitadapter.config.head_settings import parse_head
 from modelscope_vitadapter.config.settings import ModelSettings, WindowSettings
-from modelscope_vitadapter.config.shown import shown
 from modelscope_vitadapter.config.size_limits import check_sizes
 from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
+from modelscope_vitadapter.validation import shown
 
 SEGMENTORS = ("EncoderDecoderMask2Former", "EncoderDecoderMask2FormerAug")
 """The built-in model's name, and the authors' for the same network with more training steps."""

@@ -15,8 +15,8 @@ from modelscope_vitadapter.config.settings import (
     SineEncoding,
     TokenNorm,
 )
-from modelscope_vitadapter.config.shown import shown
 from modelscope_vitadapter.errors import ConfigError
+from modelscope_vitadapter.validation import shown
 
 ACTIVATION_OPTIONS: dict[str, tuple[str, ...]] = {
     "ReLU": (),

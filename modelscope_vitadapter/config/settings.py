@@ -23,6 +23,23 @@ class AdapterForm(str, Enum):
     AUTHORS = "authors"
 
 
+def parse_adapter_form(value: object) -> AdapterForm:
+    """Reads `adapter_form`; None means the built-in model's.
+
+    Raises:
+        ValueError: for an unknown form.
+    """
+    if value is None:
+        return AdapterForm.BUILTIN
+    try:
+        return AdapterForm(value)
+    except ValueError:
+        raise ValueError(
+            f"adapter_form={value!r}: expected 'builtin' (ModelScope's model, the default) or "
+            "'authors' (checkpoints of the ViT-Adapter authors)"
+        ) from None
+
+
 @dataclass(frozen=True)
 class Activation:
     """An activation by its class name in `torch.nn`, with its arguments."""

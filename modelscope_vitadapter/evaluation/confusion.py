@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from modelscope_vitadapter.datasets.label_ids import IGNORED
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.labelled.label_ids import IGNORED
 
 CHUNK_PIXELS = 2**20
 """Pixels that are counted at a time: beside the two class maps little is held."""

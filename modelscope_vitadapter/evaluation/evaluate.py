@@ -9,6 +9,9 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+from modelscope_vitadapter.datasets.opening import open_labelled
+from modelscope_vitadapter.datasets.samples import LabelledPictures, classes_of, identity_of
+from modelscope_vitadapter.datasets.scan import check_labelled
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.measuring import Progress, measure
 from modelscope_vitadapter.evaluation.models import EvaluatedModel, opened_model
@@ -17,9 +20,6 @@ from modelscope_vitadapter.evaluation.progress_bar import ProgressBar
 from modelscope_vitadapter.evaluation.published import published_figures
 from modelscope_vitadapter.evaluation.result import Evaluation
 from modelscope_vitadapter.evaluation.saved_counts import SavedCounts
-from modelscope_vitadapter.labelled.opening import open_labelled
-from modelscope_vitadapter.labelled.samples import LabelledPictures, classes_of, identity_of
-from modelscope_vitadapter.labelled.scan import check_labelled
 from modelscope_vitadapter.logs import get_logger
 
 logger = get_logger()

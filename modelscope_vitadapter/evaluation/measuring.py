@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelscope_vitadapter.datasets.reading import LabelledPicture, read_labelled
+from modelscope_vitadapter.datasets.samples import LabelledPictures
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix
 from modelscope_vitadapter.evaluation.processes import Processes, current_processes
 from modelscope_vitadapter.evaluation.read_ahead import read_ahead
 from modelscope_vitadapter.evaluation.saved_counts import Counted, SavedCounts
-from modelscope_vitadapter.labelled.reading import LabelledPicture, read_labelled
-from modelscope_vitadapter.labelled.samples import LabelledPictures
 
 Segment = Callable[[Iterable[NDArray[np.uint8]]], Iterable[NDArray[Any]]]
 """Pictures `(H, W, 3)` BGR to class maps `(H, W)`, in order; it may ask for some more pictures

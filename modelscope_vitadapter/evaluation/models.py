@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from modelscope_vitadapter.distributed import local_rank
 from modelscope_vitadapter.errors import ConfigNotFoundError
 from modelscope_vitadapter.evaluation.processes import on_cpu
-from modelscope_vitadapter.process_group import local_rank
 
 TOGETHER_ON_GPU = 8
 """Pictures whose windows may share a batch on a GPU. On a CPU pictures go one by one, so that the

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed
 
-from modelscope_vitadapter.process_group import is_joined, join_group
+from modelscope_vitadapter.distributed import is_joined, join_group
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from modelscope_vitadapter.errors import ImageError, ImageTypeError
 from modelscope_vitadapter.images.arrays import array_to_bgr
 from modelscope_vitadapter.images.columns import image_column
 from modelscope_vitadapter.images.fetch import fetch_url, read_file
-from modelscope_vitadapter.images.naming import describe, is_url, shorten
+from modelscope_vitadapter.images.naming import describe, is_url
 from modelscope_vitadapter.images.pictures import CheckSize, decode_picture, pil_to_bgr
+from modelscope_vitadapter.validation import shorten
 
 __all__ = ["describe", "read_image"]
 

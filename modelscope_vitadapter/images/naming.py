@@ -10,21 +10,12 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-LONGEST_NAME = 120
-"""Characters after which a path, URL or representation is cut in an error message."""
+from modelscope_vitadapter.validation import shorten
 
 
 def is_url(text: str) -> bool:
     """Tell whether a string names a web resource that is fetched (http or https)."""
     return text[:8].lower().startswith(("http://", "https://"))
-
-
-def shorten(text: str) -> str:
-    """Cut a long text in the middle, so that its beginning and its end stay readable."""
-    if len(text) <= LONGEST_NAME:
-        return text
-    half = (LONGEST_NAME - 3) // 2
-    return f"{text[:half]}...{text[-half:]}"
 
 
 def public_url(url: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelscope_vitadapter.config.shown import shown
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.images.settings import TransformSettings
 from modelscope_vitadapter.images.steps import (
@@ -19,6 +18,7 @@ from modelscope_vitadapter.images.steps import (
     Step,
 )
 from modelscope_vitadapter.images.views import View
+from modelscope_vitadapter.validation import shown
 
 _LOADER_ARGUMENTS = ("to_float32", "color_type", "channel_order", "file_client_args")
 _RESIZE_ARGUMENTS = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
-from modelscope_vitadapter.config.shown import shown
 from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
+from modelscope_vitadapter.validation import shown
 
 LARGEST_NUMBER = 1e12
 """What numbers other than sizes may be, either sign."""

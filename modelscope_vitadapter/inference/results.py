@@ -9,6 +9,8 @@ import numpy.typing as npt
 SCORE = 0.999
 """The placeholder that the built-in model gives as every mask's score."""
 
+OUTPUTS = ("masks", "class_map")
+
 
 def present_classes(class_map: npt.NDArray[np.integer[Any]], num_classes: int) -> list[int]:
     """Ids of the classes in `(H, W)`, in descending order."""
@@ -26,3 +28,32 @@ def class_masks(
 def compact(class_map: npt.NDArray[np.integer[Any]], num_classes: int) -> npt.NDArray[Any]:
     """The class map in the smallest integer type: uint8 up to 256 classes, int32 beyond."""
     return class_map.astype(np.uint8 if num_classes <= 256 else np.int32)
+
+
+def parse_mask_dtype(value: Any) -> np.dtype[Any]:
+    """Reads `mask_dtype`: a bool, integer or floating numpy type; None means int64.
+
+    Raises:
+        ValueError: for a type that can't hold 0 and 1.
+    """
+    try:
+        dtype: np.dtype[Any] = np.dtype(np.int64 if value is None else value)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "biuf":
+        raise ValueError(
+            f"mask_dtype={value!r}: expected a numpy type that holds 0 and 1, such as bool, "
+            "'uint8' or 'int64'"
+        )
+    return dtype
+
+
+def parse_output(value: object) -> str:
+    """Reads `output`: `masks` (the default) or `class_map`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value not in OUTPUTS:
+        raise ValueError(f"output={value!r}: expected 'masks' or 'class_map'")
+    return str(value)

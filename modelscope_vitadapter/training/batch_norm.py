@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from modelscope_vitadapter.process_group import is_joined
+from modelscope_vitadapter.distributed import is_joined
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -9,8 +9,8 @@ from weakref import ReferenceType, ref
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from modelscope_vitadapter.datasets.samples import LabelledPictures
 from modelscope_vitadapter.errors import DataSetError, VitAdapterError
-from modelscope_vitadapter.labelled.samples import LabelledPictures
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 from modelscope_vitadapter.training.samples import (
     AugmentedBatches,

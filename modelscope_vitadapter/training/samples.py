@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from modelscope_vitadapter.datasets.reading import read_labelled
+from modelscope_vitadapter.datasets.samples import LabelledPictures, Sample
 from modelscope_vitadapter.errors import DataSetError, VitAdapterError
-from modelscope_vitadapter.labelled.reading import read_labelled
-from modelscope_vitadapter.labelled.samples import LabelledPictures, Sample
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 from modelscope_vitadapter.training.augmentation.views import network_input, random_view
 from modelscope_vitadapter.training.seeds import sample_seed

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from modelscope_vitadapter.distributed import process_count, summed
 from modelscope_vitadapter.network.sample_noise import set_sample_seeds
 from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
 from modelscope_vitadapter.training.criterion.criterion import Mask2FormerCriterion
 from modelscope_vitadapter.training.criterion.points import SeededPoints
 from modelscope_vitadapter.training.criterion.targets import batch_targets
 from modelscope_vitadapter.training.freezing import Freeze, train_unfrozen
-from modelscope_vitadapter.training.processes import process_count, summed
 
 
 class TrainingNetwork(nn.Module):

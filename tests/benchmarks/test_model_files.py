@@ -16,10 +16,10 @@ from benchmarks.model_files import (
     weight_bytes,
 )
 from benchmarks.random_weights import random_weight
-from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.config.model_settings import parse_model
 from modelscope_vitadapter.config.reader import read_config
+from modelscope_vitadapter.network.build import build_network
 from tests.support.configs import tiny_config
 
 TINY_SIDE = 64 // 16

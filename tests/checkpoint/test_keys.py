@@ -10,7 +10,6 @@ from modelscope_vitadapter.checkpoint.keys import (
     is_left_over,
     is_optional,
     plan_keys,
-    shortened,
     wrapped_name,
 )
 from modelscope_vitadapter.errors import CheckpointError
@@ -100,9 +99,3 @@ def test_full_size_names_are_all_used_or_known(full_size):
     assert plan.missing == plan.unexpected == ()
     assert dict(plan.used) == {name: f"module.{name}" for name in wanted}
     assert set(plan.ignored) == {f"module.{name}" for name in full_size if name not in wanted}
-
-
-def test_long_lists_are_shortened():
-    assert shortened(["a", "b"]) == "a, b"
-    assert shortened([str(i) for i in range(20)]).endswith("18, 19")
-    assert shortened([str(i) for i in range(23)]).endswith("18, 19, ... and 3 more")

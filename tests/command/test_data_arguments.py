@@ -7,9 +7,9 @@ from modelscope_vitadapter.command.data_arguments import (
     data_options,
     data_source,
 )
+from modelscope_vitadapter.datasets.opening import open_labelled
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.labelled.opening import open_labelled
-from tests.labelled.makers import folder_of
+from tests.datasets.makers import folder_of
 
 
 def test_options_are_those_of_open_labelled(tmp_path):

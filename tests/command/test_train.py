@@ -3,8 +3,8 @@ import shutil
 import pytest
 
 from modelscope_vitadapter.command.main import main
-from modelscope_vitadapter.model_config import load_model_config
-from modelscope_vitadapter.trainer.checkpoints import latest_checkpoint
+from modelscope_vitadapter.config.model_config import load_model_config
+from modelscope_vitadapter.plugin.trainer.checkpoints import latest_checkpoint
 from tests.trainer.runs import MODEL
 from tests.trainer.test_inputs import CLASSES, write_data
 
@@ -54,7 +54,9 @@ def test_a_table_has_no_parts_to_evaluate_on(data, tmp_path, capsys):
 
 
 def test_options_reach_the_recipe(data, tmp_path, monkeypatch):
-    from modelscope_vitadapter.trainer.segmentation_trainer import VitAdapterSegmentationTrainer
+    from modelscope_vitadapter.plugin.trainer.segmentation_trainer import (
+        VitAdapterSegmentationTrainer,
+    )
 
     seen = []
     monkeypatch.setattr(VitAdapterSegmentationTrainer, "train", lambda self, **_: seen.append(self))

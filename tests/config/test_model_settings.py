@@ -4,7 +4,6 @@ import re
 import pytest
 import torch
 
-from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.config.model_settings import (
     find_input_transform,
     parse_classes,
@@ -15,6 +14,7 @@ from modelscope_vitadapter.config.settings import WindowSettings
 from modelscope_vitadapter.config.unreadable import Unreadable
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.inference.scores import window_scores
+from modelscope_vitadapter.network.build import build_network
 from tests.support.configs import REMOVED, tiny_config
 from tests.support.networks import network_of, random_image, randomise
 from tests.support.settings_table import (

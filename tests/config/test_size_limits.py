@@ -1,11 +1,11 @@
 import pytest
 
 import modelscope_vitadapter.config.size_limits as limits
-from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.config.model_settings import parse_model
 from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.config.size_limits import count_parts
 from modelscope_vitadapter.errors import ConfigError
+from modelscope_vitadapter.network.build import build_network
 from tests.support.configs import GOLDEN, LEARNED, REMOVED, tiny_config
 
 BACKBONE = "model.backbone"

@@ -4,10 +4,10 @@ import json
 import sys
 from pathlib import Path
 
+from modelscope_vitadapter.datasets.opening import open_labelled
 from modelscope_vitadapter.evaluation.measuring import measure
 from modelscope_vitadapter.evaluation.processes import joined_processes
 from modelscope_vitadapter.evaluation.saved_counts import SavedCounts
-from modelscope_vitadapter.labelled.opening import open_labelled
 from tests.evaluation.makers import plain_pairs
 
 

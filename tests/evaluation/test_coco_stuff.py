@@ -5,16 +5,16 @@ import shutil
 import numpy as np
 import pytest
 
-from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.checkpoint.save import save_state_dict
 from modelscope_vitadapter.config.model_settings import parse_model
 from modelscope_vitadapter.config.reader import read_config
+from modelscope_vitadapter.datasets.label_ids import COCO_STUFF_ABSENT
 from modelscope_vitadapter.evaluation.evaluate import evaluate
 from modelscope_vitadapter.evaluation.published import CARD
 from modelscope_vitadapter.evaluation.table import format_table
-from modelscope_vitadapter.labelled.label_ids import COCO_STUFF_ABSENT
+from modelscope_vitadapter.network.build import build_network
+from tests.datasets.makers import write_labels, write_picture
 from tests.evaluation.makers import EXAMPLES, TINY_MODEL
-from tests.labelled.makers import write_labels, write_picture
 
 GOLDEN_CONFIG = EXAMPLES.parent / "tests" / "golden" / "full_size_mmcv_config.py"
 SIZE = (40, 48)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from modelscope_vitadapter.datasets.label_ids import IGNORED
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation import confusion
 from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix, worst_confusions
-from modelscope_vitadapter.labelled.label_ids import IGNORED
 
 
 def brute_force(prediction, truth, num_classes):

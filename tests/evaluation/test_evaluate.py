@@ -3,12 +3,12 @@ import pytest
 from modelscope.models import Model
 from modelscope.pipelines import pipeline
 
+from modelscope_vitadapter.datasets.opening import open_labelled
+from modelscope_vitadapter.datasets.reading import read_labelled
 from modelscope_vitadapter.errors import ConfigNotFoundError, DataSetError
 from modelscope_vitadapter.evaluation.evaluate import evaluate
 from modelscope_vitadapter.evaluation.figures import figures
 from modelscope_vitadapter.evaluation.models import opened_model
-from modelscope_vitadapter.labelled.opening import open_labelled
-from modelscope_vitadapter.labelled.reading import read_labelled
 from tests.evaluation.makers import CLASSES, TINY_MODEL, drawn_scenes
 
 PICTURES = 4

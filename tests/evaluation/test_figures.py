@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modelscope_vitadapter.datasets.label_ids import LabelIds
 from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix
 from modelscope_vitadapter.evaluation.figures import figures
-from modelscope_vitadapter.labelled.label_ids import LabelIds
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics" / "ten_classes.npz"
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
+from modelscope_vitadapter.datasets.opening import open_labelled
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.measuring import measure
 from modelscope_vitadapter.evaluation.processes import Processes
 from modelscope_vitadapter.evaluation.saved_counts import SavedCounts
-from modelscope_vitadapter.labelled.opening import open_labelled
+from tests.datasets.makers import folder_of
 from tests.evaluation.makers import first_channel, plain_pairs, shifted
-from tests.labelled.makers import folder_of
 
 
 def total_of(pairs, guess=lambda label: label, num_classes=3):

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from modelscope_vitadapter.datasets.opening import open_labelled
 from modelscope_vitadapter.evaluation.measuring import measure
 from modelscope_vitadapter.evaluation.processes import Processes, current_processes, on_cpu
 from modelscope_vitadapter.evaluation.saved_counts import SavedCounts
-from modelscope_vitadapter.labelled.opening import open_labelled
 from tests.evaluation.makers import EXAMPLES, first_channel, plain_pairs
 
 PICTURES = 7

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from modelscope_vitadapter.inference.results import OUTPUTS
 from modelscope_vitadapter.logs import QUIET_VARIABLE
-from modelscope_vitadapter.options import OUTPUTS
 from tests.hub.environment import DEAD_ENDPOINT, REPOSITORY, run_python
 from tests.hub.server import VITADAPTER_ID, StandInHub
 

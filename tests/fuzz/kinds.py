@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from hypothesis.strategies import SearchStrategy
 
-from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.checkpoint.locate import CHECKPOINT_NAMES, find_checkpoint
+from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.config.reader import (
     NAMES,
     Unreadable,
@@ -21,7 +21,7 @@ from modelscope_vitadapter.config.reader import (
 )
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.errors import ConfigError
-from modelscope_vitadapter.model_config import load_model_config
+from modelscope_vitadapter.network.build import build_network
 from tests.fuzz import checkpoint_bytes, config_text, model_config
 from tests.fuzz.moved_tensors import from_between
 from tests.fuzz.oracle import DefectError

@@ -13,8 +13,8 @@ import torch
 
 from modelscope_vitadapter.errors import VitAdapterError
 from modelscope_vitadapter.logs import get_logger
-from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
-from modelscope_vitadapter.segmentation_preprocessor import VitAdapterSegmentationPreprocessor
+from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
+from modelscope_vitadapter.plugin.preprocessor import VitAdapterSegmentationPreprocessor
 from tests.hostile.entries import CANARY, CANARY_MODULE
 from tests.support.peak import peak, reset_peak
 

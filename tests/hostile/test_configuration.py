@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from modelscope_vitadapter.model_type import directory_type, is_vitadapter
+from modelscope_vitadapter.plugin.model_type import directory_type, is_vitadapter
 
 UNTOLD = {
     "broken": "{",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modelscope_vitadapter.images.naming import LONGEST_NAME, describe, is_url
+from modelscope_vitadapter.images.naming import describe, is_url
+from modelscope_vitadapter.validation import LONGEST_NAME
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.checkpoint.locate import find_checkpoint
-from modelscope_vitadapter.model_config import load_model_config
+from modelscope_vitadapter.config.model_config import load_model_config
+from modelscope_vitadapter.network.build import build_network
 from tests.support.configs import LEARNED, WIDTH
 from tests.support.networks import random_image, tiny_network
 

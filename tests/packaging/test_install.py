@@ -15,13 +15,13 @@ index = import_utils.LazyImportModule.get_ast_index()["index"]
 key = ("MODELS", "image-segmentation", "vitadapter-semantic-segmentation")
 sys.stdout.write(json.dumps(index[key]["module"]) + "\\n")
 """
-OURS = "modelscope_vitadapter.segmentation_model"
+OURS = "modelscope_vitadapter.plugin.model"
 BUILTIN = "modelscope.models.cv.image_semantic_segmentation.semantic_seg_model"
 
 UNCHANGED_SCRIPT = f"""
 from modelscope.pipelines import pipeline
 segmentor = pipeline("image-segmentation", model={str(GOLDEN_MODEL)!r})
-assert type(segmentor).__module__ == "modelscope_vitadapter.segmentation_pipeline", segmentor
+assert type(segmentor).__module__ == "modelscope_vitadapter.plugin.pipeline", segmentor
 """
 
 SPAWNING_SCRIPT = f"""

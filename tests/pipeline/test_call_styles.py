@@ -8,9 +8,9 @@ from modelscope.pipelines import pipeline
 from modelscope.preprocessors import Preprocessor
 from modelscope.utils.constant import Tasks
 
-from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
-from modelscope_vitadapter.segmentation_pipeline import VitAdapterSegmentationPipeline
-from modelscope_vitadapter.segmentation_preprocessor import VitAdapterSegmentationPreprocessor
+from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
+from modelscope_vitadapter.plugin.pipeline import VitAdapterSegmentationPipeline
+from modelscope_vitadapter.plugin.preprocessor import VitAdapterSegmentationPreprocessor
 from tests.pipeline.cases import CASES, case_input, class_map_of, expected
 
 IMAGE = case_input("base", "flower")

@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from modelscope_vitadapter._hooks import guard, index
-from modelscope_vitadapter._hooks.entries import ENTRIES, MODEL, PIPELINE
+from modelscope_vitadapter.plugin.hooks import guard, index
+from modelscope_vitadapter.plugin.hooks.entries import ENTRIES, MODEL, PIPELINE
 
 OTHER = ("MODELS", "image-segmentation", "swinL-semantic-segmentation")
 BUILTIN = {"filepath": "x.py", "imports": ["mmdet"], "module": MODEL.builtin_module}

@@ -36,7 +36,7 @@ def test_order(order, tmp_path):
 def test_switched_off_even_when_imported(tmp_path):
     script = f"os.environ['MODELSCOPE_VITADAPTER'] = '0'\n{PLUGIN}{FAIL}"
     script += """
-import modelscope_vitadapter.segmentation_pipeline
+import modelscope_vitadapter.plugin.pipeline
 from modelscope.pipelines.builder import PIPELINES
 assert "image-semantic-segmentation" in PIPELINES.modules["image-segmentation"]
 registered = PIPELINES.modules["image-segmentation"]["image-semantic-segmentation"]

@@ -3,9 +3,9 @@ import importlib
 import pytest
 
 from modelscope_vitadapter import _boot
-from modelscope_vitadapter._hooks import registries
-from modelscope_vitadapter._hooks.dispatch import execute_hooked
-from modelscope_vitadapter._hooks.entries import ENTRIES, MODEL, PIPELINE
+from modelscope_vitadapter.plugin.hooks import registries
+from modelscope_vitadapter.plugin.hooks.dispatch import execute_hooked
+from modelscope_vitadapter.plugin.hooks.entries import ENTRIES, MODEL, PIPELINE
 
 MODELS = importlib.import_module(MODEL.registry_module).MODELS
 
@@ -18,7 +18,7 @@ class Ours:
     pass
 
 
-Ours.__module__ = "modelscope_vitadapter.segmentation_model"
+Ours.__module__ = "modelscope_vitadapter.plugin.model"
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from modelscope_vitadapter.errors import (
     ImageNotFoundError,
     ImageTypeError,
 )
-from modelscope_vitadapter.failures import Failure, name_input
+from modelscope_vitadapter.inference.failures import Failure, name_input
 from tests.reliability import workers
 from tests.reliability.workers import PICTURES
 

@@ -5,9 +5,9 @@ import zlib
 
 import torch
 
-from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.config.model_settings import parse_model
 from modelscope_vitadapter.config.settings import AdapterForm
+from modelscope_vitadapter.network.build import build_network
 from tests.support.configs import tiny_config
 
 # On tensors this small threads mostly wait for each other: 3 minutes of CPU time became 35 s.

@@ -7,7 +7,7 @@ import torch
 from torch import distributed
 
 from modelscope_vitadapter.evaluation.measuring import measure
-from modelscope_vitadapter.trainer.evaluating import class_maps
+from modelscope_vitadapter.plugin.trainer.evaluating import class_maps
 from tests.trainer.runs import Recorder, new_trainer, weights
 from tests.training.drawn_pictures import DrawnPictures
 

@@ -1,6 +1,6 @@
 import pytest
 
-from modelscope_vitadapter.trainer.checkpoints import (
+from modelscope_vitadapter.plugin.trainer.checkpoints import (
     BEST,
     PERIODIC,
     latest_checkpoint,

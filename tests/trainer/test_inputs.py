@@ -6,7 +6,7 @@ from datasets import Dataset
 from PIL import Image
 
 from modelscope_vitadapter.errors import DataSetError, TrainingError
-from modelscope_vitadapter.segmentation_model import VitAdapterSemanticSegmentation
+from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
 from tests.trainer.runs import MODEL, new_trainer
 from tests.training.drawn_pictures import DrawnPictures
 

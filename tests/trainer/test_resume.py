@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from modelscope_vitadapter.errors import CheckpointError, TrainingError
-from modelscope_vitadapter.trainer.checkpoints import latest_checkpoint
-from modelscope_vitadapter.trainer.hooks import BestHook
+from modelscope_vitadapter.plugin.trainer.checkpoints import latest_checkpoint
+from modelscope_vitadapter.plugin.trainer.hooks import BestHook
 from tests.trainer.runs import PICTURES, RECIPE, Recorder, StopAfter, new_trainer, weights
 from tests.training.drawn_pictures import DrawnPictures
 

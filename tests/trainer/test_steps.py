@@ -132,7 +132,7 @@ def test_the_best_checkpoint_is_the_last_one_of_its_kind(tmp_path):
 
 
 def test_the_best_model_stays_where_a_later_one_is_worse(tmp_path, monkeypatch):
-    from modelscope_vitadapter.trainer import segmentation_trainer
+    from modelscope_vitadapter.plugin.trainer import segmentation_trainer
 
     figures = iter([0.5, 0.2])
     monkeypatch.setattr(segmentation_trainer, "evaluate_model", lambda *_: {"mIoU": next(figures)})
@@ -163,7 +163,7 @@ def test_the_best_model_stays_where_a_later_one_is_worse(tmp_path, monkeypatch):
 
 
 def test_modelscopes_early_stop_counts_evaluations(tmp_path, monkeypatch):
-    from modelscope_vitadapter.trainer import segmentation_trainer
+    from modelscope_vitadapter.plugin.trainer import segmentation_trainer
 
     monkeypatch.setattr(segmentation_trainer, "evaluate_model", lambda *_: {"mIoU": 0.5})
     stop = EarlyStopHook("mIoU", early_stop_strategy="by_step", interval=2, patience=1)
@@ -198,7 +198,7 @@ def test_the_saved_model_answers_in_the_pipeline_as_the_trained_one_does(tmp_pat
         "pytorch_model.pt",
     ]
     segmentor = pipeline(Tasks.image_segmentation, model=str(folder), device="cpu")
-    from modelscope_vitadapter.trainer.evaluating import class_maps
+    from modelscope_vitadapter.plugin.trainer.evaluating import class_maps
 
     trainer.model.eval()
     for number in range(3):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from modelscope_vitadapter.datasets.reading import read_labelled
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.labelled.reading import read_labelled
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 from modelscope_vitadapter.training.augmentation.views import network_input, random_view
 from modelscope_vitadapter.training.batches import build_loader

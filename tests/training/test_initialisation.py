@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.network.build import build_network
 from modelscope_vitadapter.network.deformable_attention import MultiScaleDeformableAttention
 from modelscope_vitadapter.training.initialisation import initialise
 from tests.support.configs import tiny_config

@@ -1,6 +1,6 @@
 import pytest
 
-from modelscope_vitadapter.training.processes import own_device_name
+from modelscope_vitadapter.distributed import own_device_name
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelscope_vitadapter.datasets.reading import LabelledPicture
 from modelscope_vitadapter.images.steps import Resize, Size
-from modelscope_vitadapter.labelled.reading import LabelledPicture
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 
 

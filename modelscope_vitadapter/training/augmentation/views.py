@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelscope_vitadapter.datasets.reading import LabelledPicture
+from modelscope_vitadapter.datasets.samples import IGNORED
 from modelscope_vitadapter.images.steps import Size
-from modelscope_vitadapter.labelled.reading import LabelledPicture
-from modelscope_vitadapter.labelled.samples import IGNORED
 from modelscope_vitadapter.training.augmentation.cropping import crop_labelled, draw_crop
 from modelscope_vitadapter.training.augmentation.photometric import distort, draw_distortion
 from modelscope_vitadapter.training.augmentation.resizing import draw_resize, resize_labelled

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelscope_vitadapter.build import build_network
 from modelscope_vitadapter.checkpoint.directory import save_model_directory
 from modelscope_vitadapter.checkpoint.locate import find_checkpoint
+from modelscope_vitadapter.config.model_config import CONFIG_FILE, load_model_config
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.errors import TrainingError
-from modelscope_vitadapter.model_config import CONFIG_FILE, load_model_config
-from modelscope_vitadapter.model_type import CONFIGURATION_FILE, default_configuration
+from modelscope_vitadapter.network.build import build_network
+from modelscope_vitadapter.plugin.model_type import CONFIGURATION_FILE, default_configuration
 from modelscope_vitadapter.training.initialisation import initialise
 from modelscope_vitadapter.training.start.config import Palette, config_for_classes, config_text
 from modelscope_vitadapter.training.start.crop import check_crop, config_for_crop

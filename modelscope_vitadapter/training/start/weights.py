@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from modelscope_vitadapter.checkpoint.formats import open_checkpoint
-from modelscope_vitadapter.checkpoint.keys import is_left_over, is_optional, plan_keys, shortened
+from modelscope_vitadapter.checkpoint.keys import is_left_over, is_optional, plan_keys
 from modelscope_vitadapter.checkpoint.stored import FileSource
 from modelscope_vitadapter.errors import CheckpointError
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.network.position_bias import GridSize, table_for_window, table_length
 from modelscope_vitadapter.training.start.beit import TABLE, beit_name, fitted, source_of
+from modelscope_vitadapter.validation import listing
 
 logger = get_logger()
 
@@ -98,7 +99,7 @@ def fill_from_beit(network: nn.Module, path: Path, grid: GridSize) -> Filled:
     if lacking:
         raise CheckpointError(
             f"'{path}' is no BEiT checkpoint for this backbone: it has nothing that fits "
-            f"{shortened(lacking)}. Expected BEiT of the same width, depth and number of heads."
+            f"{listing(lacking)}. Expected BEiT of the same width, depth and number of heads."
         )
     return filled
 
@@ -137,6 +138,6 @@ def log_filled(filled: Filled, path: Path) -> None:
         "%s gave %d entries. Start fresh: %s. Not used of the file: %s.",
         path,
         len(filled.taken),
-        shortened(filled.fresh) or "none",
-        shortened(filled.unused) or "none",
+        listing(filled.fresh) or "none",
+        listing(filled.unused) or "none",
     )

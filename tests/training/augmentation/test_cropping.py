@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from modelscope_vitadapter.labelled.reading import LabelledPicture
-from modelscope_vitadapter.labelled.samples import IGNORED
+from modelscope_vitadapter.datasets.reading import LabelledPicture
+from modelscope_vitadapter.datasets.samples import IGNORED
 from modelscope_vitadapter.training.augmentation.cropping import (
     Box,
     crop_labelled,

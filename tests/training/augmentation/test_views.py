@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from modelscope_vitadapter.datasets.reading import LabelledPicture
+from modelscope_vitadapter.datasets.samples import IGNORED
 from modelscope_vitadapter.images.arrays import array_to_bgr
-from modelscope_vitadapter.labelled.reading import LabelledPicture
-from modelscope_vitadapter.labelled.samples import IGNORED
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 from modelscope_vitadapter.training.augmentation.views import augment, network_input, random_view
 

@@ -6,11 +6,11 @@ import torch
 from modelscope.pipelines import pipeline
 from modelscope.utils.constant import Tasks
 
+from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.config.model_settings import find_input_transform
 from modelscope_vitadapter.config.settings import WindowSettings
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.images.transforms import parse_transform
-from modelscope_vitadapter.model_config import load_model_config
 from modelscope_vitadapter.network.position_bias import table_for_window
 from modelscope_vitadapter.training.start.crop import config_for_crop
 from modelscope_vitadapter.training.start.directory import StartPoint, prepare_start

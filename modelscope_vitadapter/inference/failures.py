@@ -1,0 +1,158 @@
+"""What becomes of those inputs of a list or a data set that fail."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+from modelscope_vitadapter.errors import ConfigError, ImageError
+from modelscope_vitadapter.inference.out_of_memory import is_out_of_memory
+from modelscope_vitadapter.logs import get_logger
+
+logger = get_logger()
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that was left out.
+
+    Attributes:
+        index: its place in the list or data set, counted from 0.
+        name: what it was: its path, its address, or its kind and size.
+        error: why it failed; the message names the input. It has no traceback, which would keep
+            pictures in memory.
+    """
+
+    index: int
+    name: str
+    error: Exception
+
+
+OnError = Literal["raise", "skip"] | Callable[[Failure], object]
+"""`raise`, or for inputs that are left out: `skip` logs them, a function is given them."""
+
+
+def parse_on_error(value: Any) -> OnError:
+    """Reads `on_error`: `raise` (the default), `skip`, or a function that is given the failures.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value is None:
+        return "raise"
+    if value != "raise" and value != "skip" and not callable(value):
+        raise ValueError(
+            f"on_error={value!r}: expected 'raise', 'skip', or a function that takes each failure "
+            "(index, name, error)"
+        )
+    on_error: OnError = value
+    return on_error
+
+
+def attempt(work: Callable[[], Result], index: int, name: str, on_error: OnError) -> Result | None:
+    """Does something for one input.
+
+    Args:
+        work: what is to be done.
+        index: the input's place in its list or data set.
+        name: what it is, in words.
+        on_error: what becomes of it where `work` fails.
+
+    Returns:
+        What `work` returns, or None where it failed and the input is to be left out.
+
+    Raises:
+        Exception: what `work` raised, with the input in its message. Unless `on_error` is `raise`,
+            only what is not the input's own fault: too little memory, or an error of the
+            configuration, whose message stays as it is.
+    """
+    try:
+        return work()
+    except ConfigError:  # every other input fails likewise
+        raise
+    except Exception as error:
+        name_input(error, index, name)
+        if on_error == "raise" or _lacks_memory(error):
+            raise
+        _drop_tracebacks(error)
+        failure = Failure(index, name, error)
+    if callable(on_error):
+        on_error(failure)
+    else:
+        logger.warning("left out: %s", failure.error)
+    return None
+
+
+def elements(inputs: Any, on_error: OnError) -> Iterator[tuple[int, Any]]:
+    """The elements of a data set or another iterable, with their indices.
+
+    An element that a data set with `__getitem__` alone fails to give is treated as an input that
+    failed. An iterator that fails has ended, so its error is raised whatever `on_error` says.
+
+    Args:
+        inputs: an iterable, or something with `__len__` and `__getitem__`.
+        on_error: what becomes of elements that fail.
+
+    Yields:
+        Index and element.
+    """
+    if hasattr(inputs, "__iter__"):
+        yield from _numbered(inputs)
+        return
+
+    def element(index: int) -> tuple[Any]:
+        return (inputs[index],)  # in a tuple, since None means that there is none
+
+    for index in range(len(inputs)):
+        found = attempt(partial(element, index), index, "an element of the data set", on_error)
+        if found is not None:
+            yield index, found[0]
+
+
+def _numbered(inputs: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    following = 0
+    try:
+        for index, element in enumerate(inputs):
+            following = index + 1
+            yield index, element
+    except Exception as error:
+        name_input(error, following, "which the iterator failed to give")
+        raise
+
+
+def name_input(error: Exception, index: int, name: str) -> None:
+    """Puts which input it was before an error's message; its class and all else stay as they are.
+
+    Args:
+        error: about to be raised on.
+        index: the input's place, counted from 0.
+        name: what it is; added unless the message has it already.
+    """
+    message, place = str(error), f"input {index} (counted from 0)"
+    text = f"{place}: {message}" if name in message else f"{place}, {name}: {message}"
+    before, error.args = error.args, (text,)
+    if text not in str(error):  # a class that makes its message of something else
+        error.args = before
+        if hasattr(error, "add_note"):
+            error.add_note(f"{place}, {name}")
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether the machine ran out of memory; a picture that is refused as too large is no such."""
+    if isinstance(error, ImageError):
+        return False
+    return isinstance(error, MemoryError) or is_out_of_memory(error)
+
+
+def _drop_tracebacks(error: BaseException) -> None:
+    """Lets go of the frames that an error and those behind it went through."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            waiting += [one.__cause__, one.__context__]

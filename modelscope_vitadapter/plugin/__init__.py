@@ -1,0 +1,1 @@
+"""All that knows ModelScope: hooks, registration, model, pipeline, metric, trainer."""

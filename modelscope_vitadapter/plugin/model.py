@@ -1,0 +1,259 @@
+"""The model that ModelScope builds for `vitadapter-semantic-segmentation`."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from modelscope.models.base import TorchModel
+from modelscope.outputs import OutputKeys
+from modelscope.utils.checkpoint import save_checkpoint, save_configuration
+from modelscope.utils.config import Config
+from modelscope.utils.constant import ModelFile
+
+from modelscope_vitadapter.checkpoint.load import load_into
+from modelscope_vitadapter.checkpoint.locate import find_checkpoint
+from modelscope_vitadapter.config.model_config import load_model_config
+from modelscope_vitadapter.config.settings import parse_adapter_form
+from modelscope_vitadapter.devices import (
+    builtin_device_name,
+    parse_torch_dtype,
+    prepare_forked_process,
+)
+from modelscope_vitadapter.inference.batches import automatic_batch_size, bytes_per_pixel
+from modelscope_vitadapter.inference.decision import Decision
+from modelscope_vitadapter.inference.memory_needs import check_masks_fit
+from modelscope_vitadapter.inference.precision_choice import usable_dtype
+from modelscope_vitadapter.inference.predictor import Picture, predict
+from modelscope_vitadapter.inference.results import (
+    SCORE,
+    class_masks,
+    compact,
+    parse_mask_dtype,
+    parse_output,
+    present_classes,
+)
+from modelscope_vitadapter.network.build import build_network
+from modelscope_vitadapter.plugin.hooks.entries import MODEL
+from modelscope_vitadapter.plugin.hooks.registries import register
+from modelscope_vitadapter.plugin.model_type import default_configuration
+from modelscope_vitadapter.validation import parse_count
+
+
+@register(MODEL)
+class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # ModelScope is untyped
+    """ViT-Adapter with a Mask2Former head, from a model directory in the hub's layout.
+
+    Attributes:
+        model: the network; maps windows `(B, 3, H, W)` to class logits `(B, Q, K + 1)` and mask
+            logits `(B, Q, H / 4, W / 4)` of Q queries.
+        cfg: what was read of `mmcv_config.py`, with attribute access.
+        CLASSES: names of the classes by id.
+        PALETTE: `[R, G, B]` of each class, 0 to 255.
+        num_classes: number of classes.
+
+    Args:
+        model_dir: directory with `mmcv_config.py` and a checkpoint.
+        torch_dtype: `float32` (default), `bfloat16` or `float16`: what is computed in; weights stay
+            float32. A CPU without instructions for it computes in what is faster, with a warning.
+        adapter_form: `builtin` (default) or `authors`, see `config.settings.AdapterForm`.
+        window_batch_size: windows that go through the network together; by default as many as pay
+            and fit into the free memory. The answer does not depend on it.
+        **kwargs: what ModelScope passes on; `trust_remote_code` allows `mmcv_config.py` to be
+            executed where it can't be read as data.
+
+    Raises:
+        ConfigError: the configuration is missing, unreadable or can't be honoured.
+        CheckpointError: the checkpoint is missing, unreadable or doesn't fit.
+        ValueError: an option has a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        model_dir: str | os.PathLike[str],
+        *,
+        torch_dtype: str | torch.dtype | None = None,
+        adapter_form: str | None = None,
+        window_batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        prepare_forked_process()
+        if "device" in kwargs:
+            kwargs["device"] = builtin_device_name(kwargs["device"])
+        super().__init__(os.fspath(model_dir), **kwargs)
+        self.torch_dtype = parse_torch_dtype(torch_dtype)
+        self.window_batch_size = (
+            None
+            if window_batch_size is None
+            else parse_count("window_batch_size", window_batch_size)
+        )
+        directory = Path(model_dir)
+        loaded = load_model_config(directory, trust_remote_code=self.trust_remote_code)
+        self.cfg = loaded.config
+        self.windows = loaded.settings.windows
+        self._pixel_bytes = bytes_per_pixel(loaded.settings)
+        self.CLASSES = loaded.classes
+        self.PALETTE = loaded.palette
+        self.num_classes = len(self.CLASSES)
+        with torch.device("meta"):
+            self.model = build_network(
+                loaded.settings, adapter_form=parse_adapter_form(adapter_form)
+            )
+        load_into(self.model, find_checkpoint(directory))
+        self.model.eval()
+
+    def forward(
+        self, inputs: Mapping[str, Any], *, confidence: bool = False
+    ) -> list[Decision] | Iterator[Decision]:
+        """Decides the class of every pixel of one or more preprocessed pictures.
+
+        Args:
+            inputs: what the preprocessor gives for one picture, or `{'pictures': ...}` with
+                several of them. Tensors are moved to the model's device.
+            confidence: whether each pixel's probability is wanted too.
+
+        Returns:
+            A `Decision` per picture, on the model's device: a list, or, where `pictures` is an
+            iterator, an iterator that takes and decides them as they are asked for.
+
+        Raises:
+            torch.OutOfMemoryError: the device's memory is not enough for a single window; of more
+                windows, smaller batches are tried.
+        """
+        samples = inputs.get("pictures", [inputs])
+        decisions = self._decisions(samples, confidence)
+        return decisions if isinstance(samples, Iterator) else list(decisions)
+
+    @torch.inference_mode()  # entered and left at each step of the generator
+    def _decisions(
+        self, samples: Iterable[Mapping[str, Any]], confidence: bool
+    ) -> Iterator[Decision]:
+        prepare_forked_process()
+        device = next(self.model.parameters()).device
+        pictures = (
+            Picture(
+                inputs=[image.to(device) for image in sample["img"]],
+                flips=[meta["flip_direction"] for meta in sample["img_metas"]],
+                size=sample["img_metas"][0]["ori_shape"],
+            )
+            for sample in samples
+        )
+        fixed = self.window_batch_size
+        yield from predict(
+            self.model,
+            pictures,
+            self.windows,
+            num_classes=self.model.num_classes,
+            align_corners=self.model.align_corners,
+            batch_size=(
+                partial(automatic_batch_size, device=device, pixel_bytes=self._pixel_bytes)
+                if fixed is None
+                else lambda size: fixed
+            ),
+            confidence=confidence,
+            dtype=usable_dtype(self.torch_dtype, device),
+        )
+
+    def inference(self, data: Mapping[str, Any]) -> list[np.ndarray]:
+        """Class maps `(H, W)` int64 of preprocessed pictures; arguments as `forward`."""
+        return [decision.class_map.cpu().numpy() for decision in self.forward(data)]
+
+    def postprocess(
+        self,
+        inputs: Any,
+        *,
+        mask_dtype: Any = np.int64,
+        output: str = "masks",
+    ) -> dict[str, Any]:
+        """Turns the first decision (or class map) into ModelScope's result.
+
+        Args:
+            inputs: what `forward` or `inference` gives.
+            mask_dtype: numpy type of the masks.
+            output: `masks`, or `class_map` for one array in their place.
+
+        Returns:
+            `masks` (a list of `(H, W)` arrays of 0 and 1, one per class present, in descending
+            class id), `labels` and `scores` (0.999 each). With `output='class_map'`, `class_map`
+            `(H, W)` uint8 (int32 beyond 256 classes) and `class_ids` in place of `masks`. Where
+            confidence was asked for, `confidence` `(H, W)` float16 in [0, 1].
+
+        Raises:
+            ImageMemoryError: the masks need more memory than is free.
+        """
+        output, dtype = parse_output(output), parse_mask_dtype(mask_dtype)
+        first = inputs[0]
+        confidence = first.confidence if isinstance(first, Decision) else None
+        class_map = first.class_map.cpu().numpy() if isinstance(first, Decision) else first
+        ids = present_classes(class_map, self.num_classes)
+        results: dict[str, Any] = {}
+        if output == "masks":
+            check_masks_fit(class_map.shape, len(ids), dtype)
+            results[OutputKeys.MASKS] = class_masks(class_map, ids, dtype)
+        else:
+            results["class_map"] = compact(class_map, self.num_classes)
+            results["class_ids"] = ids
+        results[OutputKeys.LABELS] = [self.CLASSES[i] for i in ids]
+        results[OutputKeys.SCORES] = [SCORE for _ in ids]
+        if confidence is not None:
+            results["confidence"] = confidence.cpu().numpy()
+        return results
+
+    def compile(self, **kwargs: Any) -> "VitAdapterSemanticSegmentation":
+        """Compiles the network in place with `torch.compile`; names of weights stay.
+
+        Args:
+            **kwargs: `backend`, `mode` and other arguments of `torch.compile`.
+        """
+        self.model.compile(**kwargs)
+        return self
+
+    def save_pretrained(
+        self,
+        target_folder: str | os.PathLike[str],
+        save_checkpoint_names: str | list[str] | None = None,
+        save_function: Callable[..., None] = save_checkpoint,
+        config: Mapping[str, Any] | None = None,
+        save_config_function: Callable[..., None] = save_configuration,
+        **kwargs: Any,
+    ) -> None:
+        """Writes a model directory in the hub's layout; it never loads half-written.
+
+        Args:
+            target_folder: made where it does not exist.
+            save_checkpoint_names: name of the checkpoint: `model.safetensors` (default), or
+                `pytorch_model.pt`, which the built-in model reads too.
+            save_function: another function than ModelScope's writes the checkpoint in our place,
+                called as `save_function(model, path, **kwargs)`; ModelScope's checkpoint hook
+                passes one that does nothing. Only the other files are then sure to be whole.
+            config: content of `configuration.json`; that of the model's own directory by default.
+            save_config_function: writes it, called as `save_config_function(folder, config)`.
+            **kwargs: for `save_function`.
+        """
+        from modelscope_vitadapter.plugin.saving import save_model
+
+        content = self._configuration() if config is None else config
+        own = save_config_function is save_configuration
+        save_model(
+            self,
+            Path(target_folder),
+            names=save_checkpoint_names,
+            save_function=None if save_function is save_checkpoint else save_function,
+            function_options=kwargs,
+            write_configuration=(
+                (lambda folder: save_configuration(os.fspath(folder), content)) if own else None
+            ),
+        )
+        if not own:
+            save_config_function(os.fspath(target_folder), content)
+
+    def _configuration(self) -> dict[str, Any]:
+        """The content of `configuration.json` of the model's own directory."""
+        path = Path(self.model_dir) / ModelFile.CONFIGURATION
+        if path.is_file():
+            content: dict[str, Any] = Config.from_file(str(path)).to_dict()
+            return content
+        return default_configuration()

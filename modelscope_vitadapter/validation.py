@@ -1,0 +1,60 @@
+"""Values that callers and files give: checked, and shown in messages without flooding them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+LONGEST_NAME = 120
+"""Characters after which a path, address or representation is cut in the middle."""
+
+LONGEST_VALUE = 200
+"""Characters after which a value of a file is cut at its end."""
+
+LISTED = 20
+"""Items of a list that a message shows."""
+
+
+def parse_count(name: str, value: object) -> int:
+    """Reads a count of at least 1.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
+    return value
+
+
+def parse_flag(name: str, value: object) -> bool:
+    """Reads True or False, numpy's included.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise ValueError(f"{name}={value!r}: expected True or False")
+    return bool(value)
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it, of which no more than 200 characters are shown."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+
+
+def shorten(text: str) -> str:
+    """Cuts a long text in the middle, so that its beginning and its end stay readable."""
+    if len(text) <= LONGEST_NAME:
+        return text
+    half = (LONGEST_NAME - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
+
+
+def listing(items: Sequence[str], separator: str = ", ") -> str:
+    """Joins items, the first 20 of them followed by a count of the others.
+
+    Of each item no more than 200 characters are shown.
+    """
+    joined = separator.join(item[:LONGEST_VALUE] for item in items[:LISTED])
+    more = len(items) - LISTED
+    return joined if more <= 0 else f"{joined}{separator}... and {more} more"
