@@ -76,8 +76,8 @@ def hub_names(names: Iterable[str]) -> dict[str, str]:
         bare = hub_name(name)
         if bare in result:
             raise CheckpointError(
-                f"Two entries of the checkpoint, {shown(result[bare])} and {shown(name)}, both stand "
-                f"for {shown(bare)}; expected one. Save the weights of a single model."
+                f"Two entries of the checkpoint, {shown(result[bare])} and {shown(name)}, both "
+                f"stand for {shown(bare)}; expected one. Save the weights of a single model."
             )
         result[bare] = name
     return result

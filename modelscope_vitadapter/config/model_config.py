@@ -13,7 +13,7 @@ from modelscope_vitadapter.config.model_settings import (
 from modelscope_vitadapter.config.reader import execute_config, read_config
 from modelscope_vitadapter.config.settings import ModelSettings
 from modelscope_vitadapter.errors import ConfigError, UnreadableConfigError
-from modelscope_vitadapter.images.transforms import parse_transform
+from modelscope_vitadapter.images.transforms import InputTransform, parse_transform
 
 CONFIG_FILE = "mmcv_config.py"
 
@@ -22,13 +22,15 @@ CONFIG_FILE = "mmcv_config.py"
 class ModelConfig:
     """A configuration with what was read out of it.
 
-    `classes` holds the names by class id, `palette` `[R, G, B]` of each class, 0 to 255.
+    `classes` holds the names by class id, `palette` `[R, G, B]` of each class, 0 to 255,
+    `transform` the test pipeline.
     """
 
     config: ConfigDict
     settings: ModelSettings
     classes: list[str]
     palette: list[list[int]]
+    transform: InputTransform
 
 
 def load_model_config(model_dir: Path, *, trust_remote_code: bool = False) -> ModelConfig:
@@ -66,10 +68,10 @@ def _parse(config: ConfigDict, path: Path) -> ModelConfig:
 def _read_settings(config: ConfigDict) -> ModelConfig:
     settings = parse_model(config)
     num_classes = settings.head.num_classes
-    parse_transform(find_input_transform(config))  # refused here, not at the first picture
     return ModelConfig(
         config=config,
         settings=settings,
         classes=list(parse_classes(config, num_classes)),
         palette=parse_palette(config, num_classes),
+        transform=parse_transform(find_input_transform(config)),
     )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from modelscope_vitadapter.images.pipeline_config import parse_views
 from modelscope_vitadapter.images.steps import FlipDirection, Size
@@ -18,14 +20,21 @@ __all__ = ["InputTransform", "NetworkInput", "View", "apply_transform", "parse_t
 
 @dataclass(frozen=True, eq=False)
 class NetworkInput:
-    """One augmented view of an image, as the network takes it."""
+    """An image as the network takes it: one view, or several for test-time augmentation."""
 
-    image: NDArray[np.float32]
-    """`(3, h, w)` float32, C-contiguous, normalised, in the channel order that the test pipeline
-    ends with (RGB as a rule)."""
-    flip: FlipDirection | None
-    """How the view is mirrored: its scores must be mirrored back after the resize to the
-    original size. None: not at all."""
+    views: tuple[Tensor, ...]
+    """`(3, h, w)` float32 each, normalised, in the channel order that the test pipeline ends with
+    (RGB as a rule)."""
+    flips: tuple[FlipDirection | None, ...]
+    """How each view is mirrored: its scores must be mirrored back after the resize to the original
+    size. None: not at all."""
+    image_size: Size
+    """`(height, width)` of the image that the views were made of."""
+
+    def to(self, device: torch.device) -> NetworkInput:
+        """The same with its views on a device."""
+        views = tuple(view.to(device) for view in self.views)
+        return NetworkInput(views, self.flips, self.image_size)
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ def parse_transform(pipeline: Sequence[Mapping[str, Any]]) -> InputTransform:
     return InputTransform(views=views, to_float32=to_float32)
 
 
-def apply_transform(transform: InputTransform, image: NDArray[Any]) -> list[NetworkInput]:
+def apply_transform(transform: InputTransform, image: NDArray[Any]) -> NetworkInput:
     """Compute all views of an image.
 
     Matches the `img` that mmdet 2.28's transforms give (see `steps` for its limits).
@@ -81,11 +90,15 @@ def apply_transform(transform: InputTransform, image: NDArray[Any]) -> list[Netw
         image: `(H, W, 3)` BGR, uint8 or float32 in 0..255, as `read_image` returns; not modified.
 
     Returns:
-        One network input per view, in their order.
+        The network's input, with the transform's views in their order.
     """
     if transform.to_float32:
         image = image.astype(np.float32)
-    return [NetworkInput(image=_run(view, image), flip=view.flip) for view in transform.views]
+    return NetworkInput(
+        views=tuple(torch.from_numpy(_run(view, image)) for view in transform.views),
+        flips=tuple(view.flip for view in transform.views),
+        image_size=(int(image.shape[0]), int(image.shape[1])),
+    )
 
 
 def _run(view: View, image: NDArray[Any]) -> NDArray[np.float32]:

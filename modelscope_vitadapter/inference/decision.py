@@ -21,14 +21,6 @@ UNCLEAR = -1
 
 
 @dataclass(frozen=True)
-class Decision:
-    """The class of each pixel, `(H, W)` int64, and its probability, `(H, W)` float16 or None."""
-
-    class_map: Tensor
-    confidence: Tensor | None
-
-
-@dataclass(frozen=True)
 class Field:
     """Scores `(h, w, K)` of some rows of an input, and the taps of a strip's pixels in them."""
 

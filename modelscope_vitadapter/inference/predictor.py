@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from modelscope_vitadapter.config.settings import WindowSettings
+from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.inference.batches import run_in_batches
-from modelscope_vitadapter.inference.decision import Decision, Field, decide
-from modelscope_vitadapter.inference.scores import Prediction, averaged_scores
+from modelscope_vitadapter.inference.decision import Field, decide
+from modelscope_vitadapter.inference.results import Prediction
+from modelscope_vitadapter.inference.scores import WindowScores, averaged_scores
 from modelscope_vitadapter.inference.sweep import Strip, Sweep, Task, plan_sweep, reaches
 from modelscope_vitadapter.inference.windows import Size
 from modelscope_vitadapter.network.stages import RESIZE, stage
@@ -27,25 +29,12 @@ class Answer:
     """What the network found in the window of a task."""
 
     task: Task
-    prediction: Prediction
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as the network gets it.
-
-    `inputs` holds one `(3, h, w)` float32 tensor per augmentation, `flips` how each was flipped
-    (None, `horizontal` or `vertical`), `size` the `(height, width)` of the picture itself.
-    """
-
-    inputs: Sequence[Tensor]
-    flips: Sequence[str | None]
-    size: Size
+    prediction: WindowScores
 
 
 def predict(
     network: nn.Module,
-    pictures: Iterable[Picture],
+    inputs: Iterable[NetworkInput],
     windows: WindowSettings,
     *,
     num_classes: int,
@@ -54,16 +43,16 @@ def predict(
     confidence: bool = False,
     dtype: torch.dtype = torch.float32,
     strip_bytes: int | None = None,
-) -> Iterator[Decision]:
+) -> Iterator[Prediction]:
     """Decides the class of each pixel of each picture.
 
-    A picture is taken from `pictures` only when a batch has room for its windows, and is decided
+    A picture is taken from `inputs` only when a batch has room for its windows, and is decided
     as soon as its own are done. What is held of a picture does not grow with the number of its
     windows along its longer axis, nor with the number of classes.
 
     Args:
         network: maps windows `(B, 3, h, w)` to class and mask logits, see `scores.window_scores`.
-        pictures: inputs on the network's device.
+        inputs: images as the network takes them, on its device.
         windows: how inputs are cut.
         num_classes: K, without "no object".
         align_corners: how scores are resized.
@@ -83,11 +72,11 @@ def predict(
         return classes, masks
 
     def jobs() -> Iterator[tuple[tuple[Sweep, Task], Tensor]]:
-        for picture in pictures:
+        for picture in inputs:
             sweep = _plan(picture, windows, num_classes, align_corners, strip_bytes)
             for task in sweep.tasks:
                 window = task.window.transposed() if sweep.transposed else task.window
-                yield (sweep, task), window.of(picture.inputs[task.layer])
+                yield (sweep, task), window.of(picture.views[task.layer])
 
     answers = _answers(run_in_batches(run, jobs(), batch_size))
     for sweep, first in answers:
@@ -104,26 +93,26 @@ def _answers(
 ) -> Iterator[tuple[Sweep, Answer]]:
     """Keeps of the network's answers what is needed, and no reference to what was handed on."""
     for (sweep, task), classes, masks in results:
-        prediction = Prediction.of(classes, masks, transposed=sweep.transposed)
+        prediction = WindowScores.of(classes, masks, transposed=sweep.transposed)
         del classes, masks
         yield sweep, Answer(task, prediction)
         del prediction
 
 
 def _plan(
-    picture: Picture,
+    picture: NetworkInput,
     windows: WindowSettings,
     num_classes: int,
     align_corners: bool,
     strip_bytes: int | None,
 ) -> Sweep:
-    device = picture.inputs[0].device
+    device = picture.views[0].device
     if strip_bytes is None:
         strip_bytes = CPU_STRIP_BYTES if device.type == "cpu" else STRIP_BYTES
     return plan_sweep(
-        [(int(image.shape[-2]), int(image.shape[-1])) for image in picture.inputs],
+        [(int(image.shape[-2]), int(image.shape[-1])) for image in picture.views],
         picture.flips,
-        picture.size,
+        picture.image_size,
         windows,
         num_classes=num_classes,
         align_corners=align_corners,
@@ -140,7 +129,7 @@ def _decide(
     *,
     align_corners: bool,
     confidence: bool,
-) -> Decision:
+) -> Prediction:
     """Decides a picture strip by strip.
 
     `held` has the answer to the picture's first task; answers to later ones are added to it as
@@ -171,7 +160,7 @@ def _decide(
         held[:] = [answer for answer in held if answer.task.last_strip > number]
     if sweep.transposed:
         class_map, best = class_map.t(), best.t()
-    return Decision(class_map.contiguous().long(), best.contiguous() if confidence else None)
+    return Prediction(class_map.contiguous().long(), best.contiguous() if confidence else None)
 
 
 def _field(

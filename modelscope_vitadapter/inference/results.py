@@ -1,13 +1,24 @@
 """From a class per pixel to what callers get: masks, labels, scores."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 SCORE = 0.999
 """The placeholder that the built-in model gives as every mask's score."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The class of each pixel, `(H, W)` int64, and its probability, `(H, W)` float16 or None."""
+
+    class_map: Tensor
+    confidence: Tensor | None
+
 
 OUTPUTS = ("masks", "class_map")
 

@@ -46,7 +46,7 @@ def window_scores(
 
 
 @dataclass(frozen=True)
-class Prediction:
+class WindowScores:
     """What the network found in one window: `classes` `(Q, K)` and `masks` `(h, w, Q)`.
 
     Both are probabilities, float32, contiguous. Masks are a quarter of the padded window's size:
@@ -57,12 +57,14 @@ class Prediction:
     masks: Tensor
 
     @staticmethod
-    def of(class_logits: Tensor, mask_logits: Tensor, *, transposed: bool = False) -> "Prediction":
+    def of(
+        class_logits: Tensor, mask_logits: Tensor, *, transposed: bool = False
+    ) -> "WindowScores":
         """From `(Q, K + 1)` and `(Q, h, w)` logits; `transposed`: rows and columns change place."""
         classes = class_logits.float().softmax(dim=-1)[:, :-1].contiguous()
         # A copy even of one query, so that the batch that it came in can be freed.
         masks = mask_logits.permute((2, 1, 0) if transposed else (1, 2, 0)).float()
-        return Prediction(classes, masks.clone(memory_format=torch.contiguous_format).sigmoid_())
+        return WindowScores(classes, masks.clone(memory_format=torch.contiguous_format).sigmoid_())
 
     def scores(self, rows: range, width: int, *, align_corners: bool) -> Tensor:
         """Class scores of some rows of the window.
@@ -95,7 +97,11 @@ class Prediction:
 
 
 def averaged_scores(
-    parts: Sequence[tuple[Window, Prediction]], rows: range, width: int, *, align_corners: bool
+    parts: Sequence[tuple[Window, WindowScores]],
+    rows: range,
+    width: int,
+    *,
+    align_corners: bool,
 ) -> Tensor:
     """Class scores of some rows of an input, averaged where windows overlap.
 

@@ -1,8 +1,7 @@
 """The model that ModelScope builds for `vitadapter-semantic-segmentation`."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,25 @@ from modelscope.utils.checkpoint import save_checkpoint, save_configuration
 from modelscope.utils.config import Config
 from modelscope.utils.constant import ModelFile
 
-from modelscope_vitadapter.checkpoint.load import load_into
-from modelscope_vitadapter.checkpoint.locate import find_checkpoint
-from modelscope_vitadapter.config.model_config import load_model_config
-from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.devices import (
     builtin_device_name,
-    parse_torch_dtype,
     prepare_forked_process,
 )
-from modelscope_vitadapter.inference.batches import automatic_batch_size, bytes_per_pixel
-from modelscope_vitadapter.inference.decision import Decision
 from modelscope_vitadapter.inference.memory_needs import check_masks_fit
-from modelscope_vitadapter.inference.precision_choice import usable_dtype
-from modelscope_vitadapter.inference.predictor import Picture, predict
 from modelscope_vitadapter.inference.results import (
     SCORE,
+    Prediction,
     class_masks,
     compact,
     parse_mask_dtype,
     parse_output,
     present_classes,
 )
-from modelscope_vitadapter.network.build import build_network
 from modelscope_vitadapter.plugin.hooks.entries import MODEL
 from modelscope_vitadapter.plugin.hooks.registries import register
 from modelscope_vitadapter.plugin.model_type import default_configuration
-from modelscope_vitadapter.validation import parse_count
+from modelscope_vitadapter.plugin.preprocessor import network_input
+from modelscope_vitadapter.segmenter import Segmenter
 
 
 @register(MODEL)
@@ -84,30 +75,24 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         if "device" in kwargs:
             kwargs["device"] = builtin_device_name(kwargs["device"])
         super().__init__(os.fspath(model_dir), **kwargs)
-        self.torch_dtype = parse_torch_dtype(torch_dtype)
-        self.window_batch_size = (
-            None
-            if window_batch_size is None
-            else parse_count("window_batch_size", window_batch_size)
+        self.segmenter = Segmenter.load(
+            model_dir,
+            torch_dtype=torch_dtype,
+            adapter_form=adapter_form,
+            window_batch_size=window_batch_size,
+            trust_remote_code=self.trust_remote_code,
         )
-        directory = Path(model_dir)
-        loaded = load_model_config(directory, trust_remote_code=self.trust_remote_code)
-        self.cfg = loaded.config
-        self.windows = loaded.settings.windows
-        self._pixel_bytes = bytes_per_pixel(loaded.settings)
-        self.CLASSES = loaded.classes
-        self.PALETTE = loaded.palette
+        self.model = self.segmenter.network
+        config = self.segmenter.config
+        self.cfg = config.config
+        self.windows = config.settings.windows
+        self.CLASSES = config.classes
+        self.PALETTE = config.palette
         self.num_classes = len(self.CLASSES)
-        with torch.device("meta"):
-            self.model = build_network(
-                loaded.settings, adapter_form=parse_adapter_form(adapter_form)
-            )
-        load_into(self.model, find_checkpoint(directory))
-        self.model.eval()
 
     def forward(
         self, inputs: Mapping[str, Any], *, confidence: bool = False
-    ) -> list[Decision] | Iterator[Decision]:
+    ) -> list[Prediction] | Iterator[Prediction]:
         """Decides the class of every pixel of one or more preprocessed pictures.
 
         Args:
@@ -116,7 +101,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
             confidence: whether each pixel's probability is wanted too.
 
         Returns:
-            A `Decision` per picture, on the model's device: a list, or, where `pictures` is an
+            A `Prediction` per picture, on the model's device: a list, or, where `pictures` is an
             iterator, an iterator that takes and decides them as they are asked for.
 
         Raises:
@@ -124,42 +109,13 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
                 windows, smaller batches are tried.
         """
         samples = inputs.get("pictures", [inputs])
-        decisions = self._decisions(samples, confidence)
-        return decisions if isinstance(samples, Iterator) else list(decisions)
-
-    @torch.inference_mode()  # entered and left at each step of the generator
-    def _decisions(
-        self, samples: Iterable[Mapping[str, Any]], confidence: bool
-    ) -> Iterator[Decision]:
-        prepare_forked_process()
-        device = next(self.model.parameters()).device
-        pictures = (
-            Picture(
-                inputs=[image.to(device) for image in sample["img"]],
-                flips=[meta["flip_direction"] for meta in sample["img_metas"]],
-                size=sample["img_metas"][0]["ori_shape"],
-            )
-            for sample in samples
-        )
-        fixed = self.window_batch_size
-        yield from predict(
-            self.model,
-            pictures,
-            self.windows,
-            num_classes=self.model.num_classes,
-            align_corners=self.model.align_corners,
-            batch_size=(
-                partial(automatic_batch_size, device=device, pixel_bytes=self._pixel_bytes)
-                if fixed is None
-                else lambda size: fixed
-            ),
-            confidence=confidence,
-            dtype=usable_dtype(self.torch_dtype, device),
-        )
+        self.segmenter.network = self.model  # it may have been replaced, as by a quantised one
+        predictions = self.segmenter.predict(map(network_input, samples), confidence=confidence)
+        return predictions if isinstance(samples, Iterator) else list(predictions)
 
     def inference(self, data: Mapping[str, Any]) -> list[np.ndarray]:
         """Class maps `(H, W)` int64 of preprocessed pictures; arguments as `forward`."""
-        return [decision.class_map.cpu().numpy() for decision in self.forward(data)]
+        return [prediction.class_map.cpu().numpy() for prediction in self.forward(data)]
 
     def postprocess(
         self,
@@ -168,7 +124,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         mask_dtype: Any = np.int64,
         output: str = "masks",
     ) -> dict[str, Any]:
-        """Turns the first decision (or class map) into ModelScope's result.
+        """Turns the first prediction (or class map) into ModelScope's result.
 
         Args:
             inputs: what `forward` or `inference` gives.
@@ -186,8 +142,8 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         """
         output, dtype = parse_output(output), parse_mask_dtype(mask_dtype)
         first = inputs[0]
-        confidence = first.confidence if isinstance(first, Decision) else None
-        class_map = first.class_map.cpu().numpy() if isinstance(first, Decision) else first
+        confidence = first.confidence if isinstance(first, Prediction) else None
+        class_map = first.class_map.cpu().numpy() if isinstance(first, Prediction) else first
         ids = present_classes(class_map, self.num_classes)
         results: dict[str, Any] = {}
         if output == "masks":

@@ -5,17 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from modelscope.preprocessors.base import Preprocessor
 
 from modelscope_vitadapter.config.config_dict import ConfigDict
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.config.model_settings import find_input_transform
-from modelscope_vitadapter.images.inputs import read_image
-from modelscope_vitadapter.images.transforms import apply_transform, parse_transform
-from modelscope_vitadapter.inference.memory_needs import check_picture_fits
+from modelscope_vitadapter.images.transforms import NetworkInput, parse_transform
 from modelscope_vitadapter.plugin.hooks.entries import PREPROCESSOR
 from modelscope_vitadapter.plugin.hooks.registries import register
+from modelscope_vitadapter.segmenter import prepare_image
 
 
 @register(PREPROCESSOR)
@@ -24,8 +22,8 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
 
     Args:
         model_dir: directory whose `mmcv_config.py` holds the test pipeline; or
-        config: a configuration that was read already, e.g. `model.cfg`. Changes made to it later
-            take effect, as in the built-in model.
+        config: a configuration that was read already, e.g. `model.cfg`. It is read once, here or
+            when `model_config` is set.
         **kwargs: what ModelScope passes on.
     """
 
@@ -41,6 +39,16 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
             trust = bool(kwargs.get("trust_remote_code", False))
             config = load_model_config(Path(model_dir), trust_remote_code=trust).config
         self.model_config = config
+
+    @property
+    def model_config(self) -> ConfigDict | None:
+        """What the test pipeline was read from; None where it is still to be given."""
+        return self._config
+
+    @model_config.setter
+    def model_config(self, config: ConfigDict | None) -> None:
+        self._config = config
+        self._transform = None if config is None else parse_transform(find_input_transform(config))
 
     def __call__(self, data: object, *, max_pixels: int | None = None) -> Mapping[str, Any]:
         """Prepares one input.
@@ -59,13 +67,22 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
             ImageError: the input can't be taken as an image.
             ConfigError: the test pipeline can't be honoured.
         """
-        if self.model_config is None:
+        if self._transform is None:
             raise ValueError("this preprocessor has no configuration: pass model_dir or config")
-        image = read_image(data, max_pixels=max_pixels, check_size=check_picture_fits)
-        transform = parse_transform(find_input_transform(self.model_config))
-        size = (int(image.shape[0]), int(image.shape[1]))
-        augmented = apply_transform(transform, image)
+        prepared = prepare_image(self._transform, data, max_pixels=max_pixels)
         return {
-            "img": [torch.from_numpy(one.image) for one in augmented],
-            "img_metas": [{"ori_shape": size, "flip_direction": one.flip} for one in augmented],
+            "img": list(prepared.views),
+            "img_metas": [
+                {"ori_shape": prepared.image_size, "flip_direction": flip}
+                for flip in prepared.flips
+            ],
         }
+
+
+def network_input(sample: Mapping[str, Any]) -> NetworkInput:
+    """What the preprocessor gave for an image, as the network's input."""
+    return NetworkInput(
+        views=tuple(sample["img"]),
+        flips=tuple(meta["flip_direction"] for meta in sample["img_metas"]),
+        image_size=sample["img_metas"][0]["ori_shape"],
+    )

@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from modelscope_vitadapter.images.inputs import read_image
@@ -62,14 +63,15 @@ def test_golden_network_input(name):
         golden = expected[f"{name}/input0"]
     for source in sources(GOLDEN / "base" / f"{name}.png"):
         image = read_image(source)
-        (result,) = apply_transform(parse_transform(BASE), image)
-        assert result.flip is None
-        assert result.image.dtype == np.float32
-        assert result.image[None].shape == golden.shape
+        result = apply_transform(parse_transform(BASE), image)
+        (view,) = result.views
+        assert result.flips == (None,)
+        assert view.dtype == torch.float32
+        assert view[None].shape == golden.shape
         if image.dtype == np.uint8:
-            assert np.abs(result.image[None] - golden).max() <= 1e-5
+            assert np.abs(view[None].numpy() - golden).max() <= 1e-5
         else:  # not rounded to whole grey levels after each of two resizes
-            assert np.abs(result.image[None] - golden).max() <= 1.5 / 57
+            assert np.abs(view[None].numpy() - golden).max() <= 1.5 / 57
 
 
 @pytest.mark.parametrize("name", ["china", "flower"])
@@ -78,12 +80,13 @@ def test_golden_augmentations(name):
         golden = expected[f"{name}/input0"]
     image = read_image(GOLDEN / "tta" / f"{name}.png")
     transform = parse_transform(TTA)
-    results = apply_transform(transform, image)
-    assert np.abs(results[0].image[None] - golden).max() <= 1e-5
-    assert [result.flip for result in results] == [None, "horizontal"] * 2
-    assert tuple(r.image.shape[1:] for r in results) == transform.network_sizes(image.shape[:2])
-    for plain, mirrored in (results[:2], results[2:]):
-        assert np.array_equal(plain.image[:, :, ::-1], mirrored.image)
+    result = apply_transform(transform, image)
+    views = [view.numpy() for view in result.views]
+    assert np.abs(views[0][None] - golden).max() <= 1e-5
+    assert result.flips == (None, "horizontal") * 2
+    assert tuple(view.shape[1:] for view in views) == transform.network_sizes(image.shape[:2])
+    for plain, mirrored in (views[:2], views[2:]):
+        assert np.array_equal(plain[:, :, ::-1], mirrored)
 
 
 PEER = dict(np.load(Path(__file__).parent / "data" / "mmdet_pipelines.npz"))
@@ -96,15 +99,15 @@ CASES = sorted(
 @pytest.mark.parametrize(("pipeline", "image"), CASES)
 def test_equal_to_mmdet(pipeline, image):
     transform = parse_transform(PIPELINES[pipeline])
-    results = apply_transform(transform, PEER[f"image/{image}"])
-    assert f"{pipeline}/{image}/{len(results)}" not in PEER
-    for k, result in enumerate(results):
+    result = apply_transform(transform, PEER[f"image/{image}"])
+    assert f"{pipeline}/{image}/{len(result.views)}" not in PEER
+    for k, view in enumerate(result.views):
         golden = PEER[f"{pipeline}/{image}/{k}"]
-        assert result.image.shape == golden.shape
-        assert result.image.flags.c_contiguous
-        assert (result.flip or "") == str(PEER[f"{pipeline}/{image}/{k}/flip"])
+        assert view.shape == golden.shape
+        assert view.is_contiguous()
+        assert (result.flips[k] or "") == str(PEER[f"{pipeline}/{image}/{k}/flip"])
         # Cubic and float arithmetic is rounded otherwise by other versions of OpenCV.
-        assert np.abs(result.image - golden).max() <= (1e-5 if pipeline != "pillow" else 1.01 / 57)
+        assert np.abs(view.numpy() - golden).max() <= (1e-5 if pipeline != "pillow" else 1.01 / 57)
         assert transform.network_sizes(PEER[f"image/{image}"].shape[:2])[k] == golden.shape[1:]
 
 
@@ -135,6 +138,6 @@ def test_the_image_is_not_modified(kind):
 )
 def test_extreme_shapes_have_a_network_input(size):
     transform = parse_transform(BASE)
-    (result,) = apply_transform(transform, np.zeros((*size, 3), np.uint8))
-    assert result.image.shape[1:] == transform.network_sizes(size)[0]
-    assert min(result.image.shape[1:]) >= 32
+    (view,) = apply_transform(transform, np.zeros((*size, 3), np.uint8)).views
+    assert view.shape[1:] == transform.network_sizes(size)[0]
+    assert min(view.shape[1:]) >= 32

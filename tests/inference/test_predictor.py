@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from modelscope_vitadapter.config.settings import WindowSettings
+from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.inference import predictor
-from modelscope_vitadapter.inference.predictor import Picture, predict
-from modelscope_vitadapter.inference.scores import Prediction
+from modelscope_vitadapter.inference.predictor import predict
+from modelscope_vitadapter.inference.scores import WindowScores
 from modelscope_vitadapter.network import stages
 from tests.support.decisions import whole_probabilities
 from tests.support.networks import random_image, randomise
@@ -42,7 +43,7 @@ def network():
 
 def picture(height, width, seed=0, size=None, flips=(None,)):
     inputs = [random_image(3, height, width, seed=seed + i) for i in range(len(flips))]
-    return Picture(inputs, list(flips), size or (height, width))
+    return NetworkInput(inputs, list(flips), size or (height, width))
 
 
 def run(network, pictures, windows=SLIDE, *, batch=1, **options):
@@ -86,7 +87,7 @@ def test_strips_decide_as_the_whole(
     network, augmentations, size, windows, align_corners, strip_bytes, batch
 ):
     inputs = [random_image(3, *shape, seed=i) for i, (shape, _) in enumerate(augmentations)]
-    one = Picture(inputs, [flip for _, flip in augmentations], size)
+    one = NetworkInput(inputs, [flip for _, flip in augmentations], size)
     options = {"align_corners": align_corners, "strip_bytes": strip_bytes, "batch": batch}
     (plain,) = run(network, [one], windows, **options)
     (certain,) = run(network, [one], windows, confidence=True, **options)
@@ -140,7 +141,7 @@ def test_many_pictures_answer_as_one_at_a_time(network, batch):
     assert sum(calls) == 2 + 2 + 3 + 2
     for decision, one in zip(together, pictures, strict=True):
         (alone,) = run(network, [one], confidence=True)
-        assert decision.class_map.shape == one.size
+        assert decision.class_map.shape == one.image_size
         assert torch.equal(decision.class_map, alone.class_map)
         torch.testing.assert_close(decision.confidence, alone.confidence, rtol=0.01, atol=0.01)
 
@@ -179,8 +180,8 @@ def test_what_is_held_does_not_grow_with_the_windows(network, shape, batch, monk
         most = max(most, sum(one() is not None for one in alive))
         return prediction
 
-    make = Prediction.of
-    monkeypatch.setattr(predictor.Prediction, "of", staticmethod(of))
+    make = WindowScores.of
+    monkeypatch.setattr(predictor.WindowScores, "of", staticmethod(of))
     run(network, [picture(*shape, flips=(None, "horizontal"))], batch=batch, strip_bytes=2**16)
     assert len(alive) > 40
     assert most <= 6
@@ -245,9 +246,9 @@ def test_bfloat16_runs_in_autocast_and_decides_in_float32(network):
 
 def test_inputs_are_left_alone(network):
     one = picture(70, 130)
-    before = one.inputs[0].clone()
+    before = one.views[0].clone()
     run(network, [one])
-    assert torch.equal(one.inputs[0], before)
+    assert torch.equal(one.views[0], before)
 
 
 def test_no_pictures(network):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from modelscope_vitadapter.inference.scores import (
-    Prediction,
+    WindowScores,
     averaged_scores,
     semantic_scores,
     window_scores,
@@ -48,7 +48,7 @@ def test_rows_of_a_window(size, align_corners, transposed):
     if transposed:
         expected = expected.transpose(0, 1)
     height, width = expected.shape[:2]
-    prediction = Prediction.of(class_logits, mask_logits, transposed=transposed)
+    prediction = WindowScores.of(class_logits, mask_logits, transposed=transposed)
     for rows in (range(height), range(height // 3, height // 3 + 1), range(height - 1, height)):
         found = prediction.scores(rows, width, align_corners=align_corners)
         torch.testing.assert_close(found, expected[rows.start : rows.stop], rtol=0, atol=1e-6)
@@ -57,7 +57,7 @@ def test_rows_of_a_window(size, align_corners, transposed):
 def test_a_prediction_holds_nothing_of_its_batch():
     class_logits, mask_logits = random_image(4, 1, 3), random_image(4, 1, 2, 2)
     before = mask_logits.clone()
-    prediction = Prediction.of(class_logits[2], mask_logits[2])
+    prediction = WindowScores.of(class_logits[2], mask_logits[2])
     assert prediction.masks.untyped_storage().nbytes() == 4 * 4
     assert prediction.classes.untyped_storage().nbytes() <= 3 * 4
     assert torch.equal(mask_logits, before)
@@ -73,7 +73,7 @@ def test_scores_are_averaged_where_windows_overlap():
         place = slice(window.top, window.top + 8), slice(window.left, window.left + 8)
         total[place] += plain_scores(*one, (8, 8), align_corners=False)
         count[place] += 1
-    parts = list(zip(WINDOWS, [Prediction.of(*one) for one in found], strict=True))
+    parts = list(zip(WINDOWS, [WindowScores.of(*one) for one in found], strict=True))
     for rows, reached in (
         (range(3, 9), parts),
         (range(1, 5), parts[:2]),

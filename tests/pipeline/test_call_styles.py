@@ -113,7 +113,7 @@ def test_inputs_of_a_list_are_read_as_their_turn_comes(segmentor, monkeypatch):
 
     monkeypatch.setattr(segmentor, "preprocess", read)
     monkeypatch.setattr(segmentor, "postprocess", finish)
-    monkeypatch.setattr(segmentor.model, "window_batch_size", 1)
+    monkeypatch.setattr(segmentor.model.segmenter, "window_batch_size", 1)
     segmentor([IMAGE] * 3)
     assert events == ["read", "finish"] * 3
 
@@ -178,7 +178,9 @@ def test_compiled_names_stay(base_dir):
     assert "model.backbone.cls_token" in names
 
 
-def test_changes_of_the_configuration_take_effect(base_dir):
+def test_a_changed_configuration_takes_effect_when_it_is_given_to_the_preprocessor(base_dir):
     segmentor = pipeline(Tasks.image_segmentation, model=base_dir)
     segmentor.model.cfg.data.test.pipeline[1].img_scale = (512, 128)
+    assert segmentor.preprocess(IMAGE)["img"][0].shape[1] == 64
+    segmentor.preprocessor.model_config = segmentor.model.cfg
     assert segmentor.preprocess(IMAGE)["img"][0].shape[1] == 128

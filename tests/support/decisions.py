@@ -29,8 +29,10 @@ def input_scores(network, image, windows, align_corners):
 def whole_probabilities(network, picture, windows, *, align_corners=False):
     """Probabilities `(K, H, W)`: the mean over augmentations of the softmax over classes."""
     parts = []
-    for image, flip in zip(picture.inputs, picture.flips, strict=True):
+    for image, flip in zip(picture.views, picture.flips, strict=True):
         scores = input_scores(network, image, windows, align_corners)[None]
-        scores = F.interpolate(scores, picture.size, mode="bilinear", align_corners=align_corners)
+        scores = F.interpolate(
+            scores, picture.image_size, mode="bilinear", align_corners=align_corners
+        )
         parts.append(scores.softmax(dim=1)[0].flip(UNTURN[flip]))
     return torch.stack(parts).mean(dim=0)

@@ -1,0 +1,161 @@
+"""A model directory as something that segments images, without ModelScope.
+
+segmenter = Segmenter.load("my_model")
+for prediction in segmenter.segment(["photo.jpg"]):
+prediction.class_map  # (H, W) int64 class ids, named by segmenter.config.classes
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from modelscope_vitadapter.checkpoint.load import load_into
+from modelscope_vitadapter.checkpoint.locate import find_checkpoint
+from modelscope_vitadapter.config.model_config import ModelConfig, load_model_config
+from modelscope_vitadapter.config.settings import parse_adapter_form
+from modelscope_vitadapter.devices import parse_torch_dtype, prepare_forked_process
+from modelscope_vitadapter.images.inputs import read_image
+from modelscope_vitadapter.images.transforms import InputTransform, NetworkInput, apply_transform
+from modelscope_vitadapter.inference.batches import automatic_batch_size, bytes_per_pixel
+from modelscope_vitadapter.inference.memory_needs import check_picture_fits
+from modelscope_vitadapter.inference.precision_choice import usable_dtype
+from modelscope_vitadapter.inference.predictor import predict
+from modelscope_vitadapter.inference.results import Prediction
+from modelscope_vitadapter.network.build import build_network
+from modelscope_vitadapter.validation import parse_count
+
+
+class Segmenter:
+    """Decides the class of every pixel of images.
+
+    Attributes:
+        network: maps windows `(B, 3, H, W)` to class and mask logits; in evaluation mode.
+        config: settings, class names, palette and test pipeline of the model.
+        dtype: what is computed in; weights stay float32.
+        window_batch_size: windows that go through the network together; None for as many as pay
+            and fit into the free memory. The answer does not depend on it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: ModelConfig,
+        *,
+        torch_dtype: str | torch.dtype | None = None,
+        window_batch_size: int | None = None,
+    ) -> None:
+        self.network = network
+        self.config = config
+        self.dtype = parse_torch_dtype(torch_dtype)
+        if window_batch_size is not None:
+            parse_count("window_batch_size", window_batch_size)
+        self.window_batch_size = window_batch_size
+
+    @classmethod
+    def load(
+        cls,
+        model_dir: str | os.PathLike[str],
+        *,
+        torch_dtype: str | torch.dtype | None = None,
+        adapter_form: str | None = None,
+        window_batch_size: int | None = None,
+        trust_remote_code: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> "Segmenter":
+        """Builds the network of a model directory and fills it from its checkpoint.
+
+        Args:
+            model_dir: directory with `mmcv_config.py` and a checkpoint.
+            torch_dtype: `float32` (default), `bfloat16` or `float16`. A CPU without instructions
+                for it computes in what is faster, with a warning.
+            adapter_form: `builtin` (default) or `authors`, see `config.settings.AdapterForm`.
+            window_batch_size: see the class.
+            trust_remote_code: execute `mmcv_config.py` where it can't be read as data.
+            device: where the weights go.
+
+        Raises:
+            ConfigError: the configuration is missing, unreadable or can't be honoured.
+            CheckpointError: the checkpoint is missing, unreadable or doesn't fit.
+            ValueError: an option has a value that is not allowed.
+        """
+        prepare_forked_process()
+        form = parse_adapter_form(adapter_form)
+        config = load_model_config(Path(model_dir), trust_remote_code=trust_remote_code)
+        with torch.device("meta"):
+            network = build_network(config.settings, adapter_form=form)
+        segmenter = cls(
+            network.eval(), config, torch_dtype=torch_dtype, window_batch_size=window_batch_size
+        )
+        load_into(network, find_checkpoint(Path(model_dir)), device=device)
+        return segmenter
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def prepare(self, source: object, *, max_pixels: int | None = None) -> NetworkInput:
+        """Reads an image as the model's test pipeline says, see `prepare_image`."""
+        return prepare_image(self.config.transform, source, max_pixels=max_pixels)
+
+    @torch.inference_mode()  # entered and left at each step of the generator
+    def predict(
+        self, inputs: Iterable[NetworkInput], *, confidence: bool = False
+    ) -> Iterator[Prediction]:
+        """Decides prepared images, each when it is asked for.
+
+        Args:
+            inputs: what `prepare` gives; taken one by one, as batches of windows have room.
+            confidence: whether each pixel's probability is wanted too.
+
+        Yields:
+            A prediction for each input, in order, on the network's device.
+
+        Raises:
+            torch.OutOfMemoryError: the device's memory is not enough for a single window; of more
+                windows, smaller batches are tried.
+        """
+        prepare_forked_process()
+        device, settings = self.device, self.config.settings
+        fixed = self.window_batch_size
+        automatic = partial(
+            automatic_batch_size, device=device, pixel_bytes=bytes_per_pixel(settings)
+        )
+        yield from predict(
+            self.network,
+            (one.to(device) for one in inputs),
+            settings.windows,
+            num_classes=settings.head.num_classes,
+            align_corners=settings.head.align_corners,
+            batch_size=automatic if fixed is None else lambda size: fixed,
+            confidence=confidence,
+            dtype=usable_dtype(self.dtype, device),
+        )
+
+    def segment(
+        self, sources: Iterable[object], *, confidence: bool = False
+    ) -> Iterator[Prediction]:
+        """Reads and decides images; arguments as `prepare` and `predict`."""
+        return self.predict(map(self.prepare, sources), confidence=confidence)
+
+
+def prepare_image(
+    transform: InputTransform, source: object, *, max_pixels: int | None = None
+) -> NetworkInput:
+    """Reads an image, and resizes and normalises it as a test pipeline says.
+
+    Args:
+        transform: the test pipeline.
+        source: anything that `images.inputs.read_image` takes.
+        max_pixels: largest image that is read; `images.pictures.MAX_PIXELS` by default.
+
+    Raises:
+        ImageError: it can't be taken as an image, or what is made of it doesn't fit into the memory
+            that is free.
+    """
+    image = read_image(source, max_pixels=max_pixels, check_size=check_picture_fits)
+    return apply_transform(transform, image)
