@@ -7,7 +7,6 @@ prediction.class_map  # (H, W) int64 class ids, named by segmenter.config.classe
 
 import os
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,10 +19,10 @@ from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.devices import parse_torch_dtype, prepare_forked_process
 from modelscope_vitadapter.images.inputs import read_image
 from modelscope_vitadapter.images.transforms import InputTransform, NetworkInput, apply_transform
-from modelscope_vitadapter.inference.batches import automatic_batch_size, bytes_per_pixel
-from modelscope_vitadapter.inference.memory_needs import check_picture_fits
-from modelscope_vitadapter.inference.precision_choice import usable_dtype
+from modelscope_vitadapter.inference.batches import automatic_batch_size
+from modelscope_vitadapter.inference.memory import check_image_fits
 from modelscope_vitadapter.inference.predictor import predict
+from modelscope_vitadapter.inference.reduced_precision import usable_dtype
 from modelscope_vitadapter.inference.results import Prediction
 from modelscope_vitadapter.network.build import build_network
 from modelscope_vitadapter.validation import parse_count
@@ -122,15 +121,12 @@ class Segmenter:
         prepare_forked_process()
         device, settings = self.device, self.config.settings
         fixed = self.window_batch_size
-        automatic = partial(
-            automatic_batch_size, device=device, pixel_bytes=bytes_per_pixel(settings)
-        )
+        automatic = automatic_batch_size(device, settings)
         yield from predict(
             self.network,
             (one.to(device) for one in inputs),
             settings.windows,
             num_classes=settings.head.num_classes,
-            align_corners=settings.head.align_corners,
             batch_size=automatic if fixed is None else lambda size: fixed,
             confidence=confidence,
             dtype=usable_dtype(self.dtype, device),
@@ -157,5 +153,5 @@ def prepare_image(
         ImageError: it can't be taken as an image, or what is made of it doesn't fit into the memory
             that is free.
     """
-    image = read_image(source, max_pixels=max_pixels, check_size=check_picture_fits)
+    image = read_image(source, max_pixels=max_pixels, check_size=check_image_fits)
     return apply_transform(transform, image)

@@ -1,19 +1,20 @@
 """Windows through the network in batches that fit into memory."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from modelscope_vitadapter.config.settings import ModelSettings
-from modelscope_vitadapter.inference.free_memory import free_memory
-from modelscope_vitadapter.inference.out_of_memory import (
+from modelscope_vitadapter.inference.memory import (
+    free_memory,
     is_out_of_memory,
     out_of_memory,
     release_cached_memory,
 )
-from modelscope_vitadapter.inference.windows import Size
 from modelscope_vitadapter.logs import get_logger
 
 MAX_BATCH = 8
@@ -31,47 +32,43 @@ take more memory. With smaller windows, batches up to this spread the cost of ea
 plain network; `network.cpu` takes windows one by one anyway."""
 
 BYTES_PER_CHANNEL = 5
-"""Bytes for each pixel of a window and each channel of the network, see `bytes_per_pixel`."""
+"""Bytes that a pass takes for each pixel of a window and each channel of the network, at most.
+
+Most of it are maps at a quarter of the window's size with all channels, C / 16 floats for each
+pixel: about 17 of them at once in the plain network (counted over the full-size model's live
+tensors: 3.2 GiB for one more window of 896 x 896 with C = 1024), taken as 20."""
 
 SIZE_DIVISOR = 32
 """Windows are padded to multiples of it inside the network."""
 
 logger = get_logger()
 
+Size = tuple[int, int]
 Owner = TypeVar("Owner")
 Network = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Windows `(B, 3, h, w)` to class and mask logits."""
 
 
-def bytes_per_pixel(settings: ModelSettings) -> int:
-    """Memory that a pass takes for each pixel of a padded window, at most.
-
-    Most of it are maps at a quarter of the window's size with all channels, C / 16 floats for each
-    pixel: about 17 of them at once in the plain network (counted over the full-size model's live
-    tensors: 3.2 GiB for one more window of 896 x 896 with C = 1024), taken as 20.
-    """
-    channels = max(settings.backbone.embed_dim, settings.head.feat_channels)
-    return BYTES_PER_CHANNEL * channels
-
-
-def automatic_batch_size(size: Size, device: torch.device, pixel_bytes: int) -> int:
-    """How many windows go through the network together.
+def automatic_batch_size(device: torch.device, settings: ModelSettings) -> Callable[[Size], int]:
+    """How many windows of a size go through the network together, at least 1.
 
     Args:
-        size: `(height, width)` of a window.
-        device: the network's.
-        pixel_bytes: memory of a pass for each pixel, see `bytes_per_pixel`.
-
-    Returns:
-        At least 1.
+        device: the network's; how much memory is free there is asked once for each size.
+        settings: of the network.
     """
-    pixels = (size[0] + -size[0] % SIZE_DIVISOR) * (size[1] + -size[1] % SIZE_DIVISOR)
-    most = CPU_PIXELS // pixels if device.type == "cpu" else MAX_BATCH
-    if most <= 1:
-        return 1
-    free = free_memory(device)
-    budget = MEMORY_SHARE * (UNKNOWN_MEMORY if free is None else free)
-    return max(1, min(most, MAX_BATCH, int(budget / (pixels * pixel_bytes))))
+    channels = max(settings.backbone.embed_dim, settings.head.feat_channels)
+
+    @cache
+    def batch_size(size: Size) -> int:
+        pixels = (size[0] + -size[0] % SIZE_DIVISOR) * (size[1] + -size[1] % SIZE_DIVISOR)
+        most = CPU_PIXELS // pixels if device.type == "cpu" else MAX_BATCH
+        if most <= 1:
+            return 1
+        free = free_memory(device)
+        budget = MEMORY_SHARE * (UNKNOWN_MEMORY if free is None else free)
+        return max(1, min(most, MAX_BATCH, int(budget / (pixels * BYTES_PER_CHANNEL * channels))))
+
+    return batch_size
 
 
 def run_in_batches(
@@ -96,16 +93,16 @@ def run_in_batches(
     Raises:
         torch.OutOfMemoryError: the memory is not enough for a single window.
     """
-    limit: int | None = None
+    limit = sys.maxsize
 
     def room(size: Size) -> int:
-        return batch_size(size) if limit is None else min(batch_size(size), limit)
+        return min(batch_size(size), limit)
 
     for batch in _batches(jobs, room):
         while batch:
             answers = _attempt(run, batch[:limit])
             if answers is None:
-                limit = max(1, min(len(batch), limit or len(batch)) // 2)
+                limit = max(1, min(len(batch), limit) // 2)
                 logger.warning("out of memory: %d window(s) at a time from here on", limit)
                 continue
             del batch[: len(answers)]
@@ -126,27 +123,24 @@ def _attempt(
     else:
         return [(owner, classes[i], masks[i]) for i, (owner, _) in enumerate(batch)]
     # Not in the handler: the error holds the frames that it went through, and they the tensors.
-    device = batch[0][1].device
-    release_cached_memory(device)
+    window = batch[0][1]
+    release_cached_memory(window.device)
     if len(batch) == 1:
-        raise out_of_memory(batch[0][1].shape, device, problem)
+        raise out_of_memory(window.shape, window.device, problem)
     return None
 
 
 def _batches(
-    jobs: Iterable[tuple[Owner, Tensor]], batch_size: Callable[[Size], int]
+    jobs: Iterable[tuple[Owner, Tensor]], room: Callable[[Size], int]
 ) -> Iterator[list[tuple[Owner, Tensor]]]:
     batch: list[tuple[Owner, Tensor]] = []
-    room = 0
     for job in jobs:
         shape = job[1].shape
         if batch and batch[0][1].shape != shape:
             yield batch
             batch = []
-        if not batch:
-            room = batch_size((int(shape[-2]), int(shape[-1])))
         batch.append(job)
-        if len(batch) >= room:
+        if len(batch) >= room((int(shape[-2]), int(shape[-1]))):
             yield batch
             batch = []
     if batch:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from modelscope_vitadapter.errors import ConfigError, ImageError
-from modelscope_vitadapter.inference.out_of_memory import is_out_of_memory
+from modelscope_vitadapter.inference.memory import is_out_of_memory
 from modelscope_vitadapter.logs import get_logger
 
 logger = get_logger()

@@ -1,8 +1,6 @@
-"""Runs a network over pictures: windows in batches, strips of the picture, decision."""
+"""Runs a network over images: windows in batches, then a class for each pixel, strip by strip."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +8,10 @@ from torch import Tensor, nn
 from modelscope_vitadapter.config.settings import WindowSettings
 from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.inference.batches import run_in_batches
-from modelscope_vitadapter.inference.decision import Field, decide
+from modelscope_vitadapter.inference.class_scores import WindowMasks, averaged_scores
+from modelscope_vitadapter.inference.pixel_classes import StripScores, pixel_classes
 from modelscope_vitadapter.inference.results import Prediction
-from modelscope_vitadapter.inference.scores import WindowScores, averaged_scores
-from modelscope_vitadapter.inference.sweep import Strip, Sweep, Task, plan_sweep, reaches
-from modelscope_vitadapter.inference.windows import Size
+from modelscope_vitadapter.inference.sliding_window import ImagePlan, Size, Window, plan_image
 from modelscope_vitadapter.network.stages import RESIZE, stage
 
 CPU_STRIP_BYTES = 16 * 2**20
@@ -23,13 +20,8 @@ CPU_STRIP_BYTES = 16 * 2**20
 STRIP_BYTES = 256 * 2**20
 """The same on another device, where few large operators are better than many small ones."""
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What the network found in the window of a task."""
-
-    task: Task
-    prediction: WindowScores
+Found = tuple[Window, WindowMasks]
+"""A window, and what the network found in it."""
 
 
 def predict(
@@ -38,31 +30,30 @@ def predict(
     windows: WindowSettings,
     *,
     num_classes: int,
-    align_corners: bool = False,
     batch_size: Callable[[Size], int] = lambda size: 1,
     confidence: bool = False,
     dtype: torch.dtype = torch.float32,
     strip_bytes: int | None = None,
 ) -> Iterator[Prediction]:
-    """Decides the class of each pixel of each picture.
+    """Decides the class of each pixel of each image.
 
-    A picture is taken from `inputs` only when a batch has room for its windows, and is decided
-    as soon as its own are done. What is held of a picture does not grow with the number of its
-    windows along its longer axis, nor with the number of classes.
+    An image is taken from `inputs` only when a batch has room for its windows, and is decided as
+    soon as its own are done. What is held of an image does not grow with the number of its windows
+    along its longer axis, nor with the number of classes.
 
     Args:
-        network: maps windows `(B, 3, h, w)` to class and mask logits, see `scores.window_scores`.
+        network: maps windows `(B, 3, h, w)` to class logits `(B, Q, K + 1)` and mask logits
+            `(B, Q, h' / 4, w' / 4)` of the window padded to `(h', w')`.
         inputs: images as the network takes them, on its device.
-        windows: how inputs are cut.
+        windows: how they are cut.
         num_classes: K, without "no object".
-        align_corners: how scores are resized.
         batch_size: the most windows of a size that go through the network together.
         confidence: whether each pixel's probability is wanted too.
         dtype: float32, or what autocast computes in.
         strip_bytes: memory of the scores of one strip; by default chosen for the device.
 
     Yields:
-        A decision for each picture, in order, on its inputs' device.
+        A prediction for each image, in order, on its input's device.
     """
 
     def run(batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,108 +62,82 @@ def predict(
             classes, masks = network(batch)
         return classes, masks
 
-    def jobs() -> Iterator[tuple[tuple[Sweep, Task], Tensor]]:
-        for picture in inputs:
-            sweep = _plan(picture, windows, num_classes, align_corners, strip_bytes)
-            for task in sweep.tasks:
-                window = task.window.transposed() if sweep.transposed else task.window
-                yield (sweep, task), window.of(picture.views[task.layer])
+    def jobs() -> Iterator[tuple[tuple[ImagePlan, Window], Tensor]]:
+        for one in inputs:
+            on_cpu = one.views[0].device.type == "cpu"
+            limit = strip_bytes or (CPU_STRIP_BYTES if on_cpu else STRIP_BYTES)
+            plan = plan_image(one, windows, num_classes=num_classes, strip_bytes=limit)
+            for window in plan.windows:
+                yield (plan, window), plan.cut(window, one.views)
 
-    answers = _answers(run_in_batches(run, jobs(), batch_size))
-    for sweep, first in answers:
+    answers = _found(run_in_batches(run, jobs(), batch_size))
+    for plan, first in answers:
         held = [first]
         del first
-        rest = (answer for _, answer in answers)
-        yield _decide(
-            sweep, held, rest, num_classes, align_corners=align_corners, confidence=confidence
-        )
+        following = (found for _, found in answers)
+        yield _decide(plan, held, following, num_classes, confidence=confidence)
 
 
-def _answers(
-    results: Iterable[tuple[tuple[Sweep, Task], Tensor, Tensor]],
-) -> Iterator[tuple[Sweep, Answer]]:
+def _found(
+    answers: Iterable[tuple[tuple[ImagePlan, Window], Tensor, Tensor]],
+) -> Iterator[tuple[ImagePlan, Found]]:
     """Keeps of the network's answers what is needed, and no reference to what was handed on."""
-    for (sweep, task), classes, masks in results:
-        prediction = WindowScores.of(classes, masks, transposed=sweep.transposed)
+    for (plan, window), classes, masks in answers:
+        found = WindowMasks.of(classes, masks, transposed=plan.transposed)
         del classes, masks
-        yield sweep, Answer(task, prediction)
-        del prediction
-
-
-def _plan(
-    picture: NetworkInput,
-    windows: WindowSettings,
-    num_classes: int,
-    align_corners: bool,
-    strip_bytes: int | None,
-) -> Sweep:
-    device = picture.views[0].device
-    if strip_bytes is None:
-        strip_bytes = CPU_STRIP_BYTES if device.type == "cpu" else STRIP_BYTES
-    return plan_sweep(
-        [(int(image.shape[-2]), int(image.shape[-1])) for image in picture.views],
-        picture.flips,
-        picture.image_size,
-        windows,
-        num_classes=num_classes,
-        align_corners=align_corners,
-        strip_bytes=strip_bytes,
-        device=device,
-    )
+        yield plan, (window, found)
+        del found
 
 
 def _decide(
-    sweep: Sweep,
-    held: list[Answer],
-    answers: Iterator[Answer],
+    plan: ImagePlan,
+    held: list[Found],
+    following: Iterator[Found],
     num_classes: int,
     *,
-    align_corners: bool,
     confidence: bool,
 ) -> Prediction:
-    """Decides a picture strip by strip.
+    """Decides an image strip by strip.
 
-    `held` has the answer to the picture's first task; answers to later ones are added to it as
+    `held` has the answer for the image's first window; those for later ones are added to it as
     strips need them, and each is taken out of it after its last strip.
     """
-    device = sweep.layers[0].rows.weight.device
+    device = plan.views[0].rows.share.device
     # As a rule one byte holds a class id; the eight that are given in the end are taken once.
     narrow = torch.uint8 if num_classes <= 256 else torch.int32
-    class_map = torch.empty(sweep.size, dtype=narrow, device=device)
-    best = torch.empty(sweep.size if confidence else 0, dtype=torch.float16, device=device)
-    inputs_pixels = sum(layer.size[0] * layer.size[1] for layer in sweep.layers)
-    enlarged = sweep.size[0] * sweep.size[1] > inputs_pixels
-    waiting = deque(sweep.tasks[1:])
-    for number, strip in enumerate(sweep.strips):
-        while waiting and waiting[0].first_strip <= number:
-            waiting.popleft()
-            held.append(next(answers))
+    class_map = torch.empty(plan.size, dtype=narrow, device=device)
+    best = torch.empty(plan.size, dtype=torch.float16, device=device) if confidence else None
+    waiting = len(plan.windows) - 1
+    for strip in plan.strips:
+        while waiting and plan.windows[-waiting].image_rows.start < strip.stop:
+            waiting -= 1
+            held.append(next(following))
         with stage(RESIZE):
-            fields = [
-                _field(sweep, strip, layer, held, align_corners)
-                for layer in range(len(sweep.layers))
-            ]
-            classes, chances = decide(fields, confidence=confidence, clear=enlarged)
-            rows = slice(strip.rows.start, strip.rows.stop)
-            class_map[rows] = classes
-            if confidence:
-                best[rows] = chances
-        held[:] = [answer for answer in held if answer.task.last_strip > number]
-    if sweep.transposed:
-        class_map, best = class_map.t(), best.t()
-    return Prediction(class_map.contiguous().long(), best.contiguous() if confidence else None)
+            views = [_strip_scores(plan, strip, held, number) for number in range(len(plan.views))]
+            classes, chances = pixel_classes(
+                views, confidence=confidence, enlarged=plan.is_enlarged
+            )
+            class_map[strip.start : strip.stop] = classes
+            if best is not None and chances is not None:
+                best[strip.start : strip.stop] = chances
+        held[:] = [one for one in held if one[0].image_rows.stop > strip.stop]
+    if plan.transposed:
+        class_map, best = class_map.t(), None if best is None else best.t()
+    return Prediction(class_map.contiguous().long(), None if best is None else best.contiguous())
 
 
-def _field(
-    sweep: Sweep, strip: Strip, number: int, held: Sequence[Answer], align_corners: bool
-) -> Field:
-    """A layer's scores for a strip."""
-    layer, span = sweep.layers[number], strip.spans[number]
+def _strip_scores(plan: ImagePlan, strip: range, held: Sequence[Found], number: int) -> StripScores:
+    """The scores that a view has for a strip."""
+    view = plan.views[number]
+    needed = view.rows_of(strip)
     parts = [
-        (answer.task.window, answer.prediction)
-        for answer in held
-        if answer.task.layer == number and reaches(answer.task.window, span)
+        (window, found)
+        for window, found in held
+        if window.view == number and window.top < needed.stop and needed.start < window.bottom
     ]
-    scores = averaged_scores(parts, span, layer.size[1], align_corners=align_corners)
-    rows = torch.arange(strip.rows.start, strip.rows.stop, device=scores.device)
-    return Field(scores, layer.rows.at(rows).minus(span.start), layer.columns)
+    positions = torch.arange(strip.start, strip.stop, device=view.rows.low.device)
+    return StripScores(
+        scores=averaged_scores(parts, needed, view.size[1]),
+        rows=view.rows.at(positions).minus(needed.start),
+        columns=view.columns,
+    )

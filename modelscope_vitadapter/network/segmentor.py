@@ -47,8 +47,8 @@ class EncoderDecoderMask2Former(nn.Module):
 
         Returns:
             Class logits `(B, Q, K + 1)`, "no object" last, and mask logits `(B, Q, H' / 4, W' / 4)`
-            of the padded window `(H', W')`, both float32. `inference.scores` makes class scores of
-            them.
+            of the padded window `(H', W')`, both float32. Class scores are made of them in
+            `inference.class_scores`.
         """
         window = _padded(window)
         if self._on_cpu_path(window):

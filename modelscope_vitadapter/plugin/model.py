@@ -17,7 +17,7 @@ from modelscope_vitadapter.devices import (
     builtin_device_name,
     prepare_forked_process,
 )
-from modelscope_vitadapter.inference.memory_needs import check_masks_fit
+from modelscope_vitadapter.inference.memory import check_masks_fit
 from modelscope_vitadapter.inference.results import (
     SCORE,
     Prediction,

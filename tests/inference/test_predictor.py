@@ -9,11 +9,11 @@ from torch.nn import functional as F
 from modelscope_vitadapter.config.settings import WindowSettings
 from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.inference import predictor
+from modelscope_vitadapter.inference.class_scores import WindowMasks
 from modelscope_vitadapter.inference.predictor import predict
-from modelscope_vitadapter.inference.scores import WindowScores
 from modelscope_vitadapter.network import stages
-from tests.support.decisions import whole_probabilities
 from tests.support.networks import random_image, randomise
+from tests.support.whole_images import whole_probabilities
 
 SLIDE = WindowSettings("slide", (64, 64), (48, 32))
 WHOLE = WindowSettings("whole", (32, 32), (16, 16))
@@ -41,17 +41,17 @@ def network():
     return randomise(Network()).eval()
 
 
-def picture(height, width, seed=0, size=None, flips=(None,)):
+def image(height, width, seed=0, size=None, flips=(None,)):
     inputs = [random_image(3, height, width, seed=seed + i) for i in range(len(flips))]
     return NetworkInput(inputs, list(flips), size or (height, width))
 
 
-def run(network, pictures, windows=SLIDE, *, batch=1, **options):
+def run(network, images, windows=SLIDE, *, batch=1, **options):
     with torch.inference_mode():
         return list(
             predict(
                 network,
-                pictures,
+                images,
                 windows,
                 num_classes=CLASSES,
                 batch_size=lambda size: batch,
@@ -60,14 +60,14 @@ def run(network, pictures, windows=SLIDE, *, batch=1, **options):
         )
 
 
-def assert_agrees(decision, probabilities):
+def assert_agrees(prediction, probabilities):
     """The best class, where the best two are further apart than float32's noise."""
     best, second = probabilities.topk(2, dim=0).values
     clear = best - second > 1e-6
     assert clear.float().mean() > 0.98 or (~clear).sum() <= 1
-    assert decision.class_map.dtype == torch.int64
-    assert decision.class_map.shape == probabilities.shape[1:]
-    assert torch.equal(decision.class_map[clear], probabilities.argmax(0)[clear])
+    assert prediction.class_map.dtype == torch.int64
+    assert prediction.class_map.shape == probabilities.shape[1:]
+    assert torch.equal(prediction.class_map[clear], probabilities.argmax(0)[clear])
 
 
 SIDES = st.integers(1, 150)
@@ -79,20 +79,17 @@ FLIPS = st.sampled_from([None, "horizontal", "vertical"])
     st.lists(st.tuples(st.tuples(SIDES, SIDES), FLIPS), min_size=1, max_size=3),
     st.tuples(SIDES, SIDES),
     st.sampled_from([SLIDE, WHOLE, WindowSettings("slide", (40, 33), (13, 32))]),
-    st.booleans(),
     st.sampled_from([1, 4 * CLASSES * 64 * 9, 2**24]),
     st.integers(1, 5),
 )
-def test_strips_decide_as_the_whole(
-    network, augmentations, size, windows, align_corners, strip_bytes, batch
-):
-    inputs = [random_image(3, *shape, seed=i) for i, (shape, _) in enumerate(augmentations)]
-    one = NetworkInput(inputs, [flip for _, flip in augmentations], size)
-    options = {"align_corners": align_corners, "strip_bytes": strip_bytes, "batch": batch}
+def test_strips_decide_as_the_whole(network, views, size, windows, strip_bytes, batch):
+    inputs = [random_image(3, *shape, seed=i) for i, (shape, _) in enumerate(views)]
+    one = NetworkInput(inputs, [flip for _, flip in views], size)
+    options = {"strip_bytes": strip_bytes, "batch": batch}
     (plain,) = run(network, [one], windows, **options)
     (certain,) = run(network, [one], windows, confidence=True, **options)
     with torch.inference_mode():
-        expected = whole_probabilities(network, one, windows, align_corners=align_corners)
+        expected = whole_probabilities(network, one, windows)
     assert_agrees(plain, expected)
     assert_agrees(certain, expected)
     assert plain.confidence is None
@@ -105,15 +102,15 @@ def test_strips_decide_as_the_whole(
 @pytest.mark.parametrize("shape", [(64, 160), (160, 64)])
 def test_scores_equal_those_of_the_whole(network, shape, monkeypatch):
     """Before float16 rounds them."""
-    seen, decide = [], predictor.decide
+    seen, decide = [], predictor.pixel_classes
 
     def watched(*arguments, **options):
         result = decide(*arguments, **options)
         seen.append(result[1])
         return result
 
-    monkeypatch.setattr(predictor, "decide", watched)
-    one = picture(*shape, size=(shape[0] * 2 + 1, shape[1] * 2 - 1), flips=(None, "horizontal"))
+    monkeypatch.setattr(predictor, "pixel_classes", watched)
+    one = image(*shape, size=(shape[0] * 2 + 1, shape[1] * 2 - 1), flips=(None, "horizontal"))
     run(network, [one], confidence=True, strip_bytes=4 * CLASSES * 64 * 20)
     with torch.inference_mode():
         expected = whole_probabilities(network, one, SLIDE).amax(0)
@@ -125,43 +122,43 @@ def test_scores_equal_those_of_the_whole(network, shape, monkeypatch):
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 8])
 def test_many_pictures_answer_as_one_at_a_time(network, batch):
-    pictures = [
-        picture(64, 96),
-        picture(64, 64, seed=3, flips=(None, "horizontal")),
-        picture(32, 128, seed=6),
-        picture(96, 64, seed=9, size=(11, 13)),
+    images = [
+        image(64, 96),
+        image(64, 64, seed=3, flips=(None, "horizontal")),
+        image(32, 128, seed=6),
+        image(96, 64, seed=9, size=(11, 13)),
     ]
     calls = []
     handle = network.register_forward_hook(lambda _m, inputs, _o: calls.append(len(inputs[0])))
     try:
-        together = run(network, pictures, batch=batch, confidence=True)
+        together = run(network, images, batch=batch, confidence=True)
     finally:
         handle.remove()
     assert max(calls) == min(batch, 4)
     assert sum(calls) == 2 + 2 + 3 + 2
-    for decision, one in zip(together, pictures, strict=True):
+    for prediction, one in zip(together, images, strict=True):
         (alone,) = run(network, [one], confidence=True)
-        assert decision.class_map.shape == one.image_size
-        assert torch.equal(decision.class_map, alone.class_map)
-        torch.testing.assert_close(decision.confidence, alone.confidence, rtol=0.01, atol=0.01)
+        assert prediction.class_map.shape == one.image_size
+        assert torch.equal(prediction.class_map, alone.class_map)
+        torch.testing.assert_close(prediction.confidence, alone.confidence, rtol=0.01, atol=0.01)
 
 
 def test_pictures_are_taken_and_decided_one_by_one(network):
     taken, runs = [], []
 
-    def pictures():
+    def images():
         for i in range(3):
             taken.append(i)
-            yield picture(64, 64, seed=i)
+            yield image(64, 64, seed=i)
 
     handle = network.register_forward_hook(lambda *_: runs.append(1))
     try:
         with torch.inference_mode():
-            decisions = predict(network, pictures(), SLIDE, num_classes=CLASSES)
+            predictions = predict(network, images(), SLIDE, num_classes=CLASSES)
             assert (taken, runs) == ([], [])
-            next(decisions)
+            next(predictions)
             assert (len(taken), len(runs)) == (1, 1)
-            next(decisions)
+            next(predictions)
             assert (len(taken), len(runs)) == (2, 2)
     finally:
         handle.remove()
@@ -180,15 +177,15 @@ def test_what_is_held_does_not_grow_with_the_windows(network, shape, batch, monk
         most = max(most, sum(one() is not None for one in alive))
         return prediction
 
-    make = WindowScores.of
-    monkeypatch.setattr(predictor.WindowScores, "of", staticmethod(of))
-    run(network, [picture(*shape, flips=(None, "horizontal"))], batch=batch, strip_bytes=2**16)
+    make = WindowMasks.of
+    monkeypatch.setattr(predictor.WindowMasks, "of", staticmethod(of))
+    run(network, [image(*shape, flips=(None, "horizontal"))], batch=batch, strip_bytes=2**16)
     assert len(alive) > 40
     assert most <= 6
 
 
 def test_no_tensor_of_scores_exceeds_a_strip(network):
-    """All classes never exist at the size of a window, an input or the picture."""
+    """All classes never exist at the size of a window, an input or the image."""
     sizes = []
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
@@ -198,7 +195,7 @@ def test_no_tensor_of_scores_exceeds_a_strip(network):
                 sizes.append(result.numel() // CLASSES)
             return result
 
-    one = picture(64, 640, size=(640, 6400))
+    one = image(64, 640, size=(640, 6400))
     with Watch():
         run(network, [one], strip_bytes=4 * CLASSES * 64 * 16)
     assert max(sizes) < 640 * 6400 // 10
@@ -221,7 +218,7 @@ def test_deciding_is_a_stage(network):
     handle = network.register_forward_hook(lambda *_: names.append("network"))
     try:
         with stages.observed_by(Noted):
-            run(network, [picture(64, 64)])
+            run(network, [image(64, 64)])
     finally:
         handle.remove()
     assert names == ["network", stages.RESIZE, "end"]
@@ -230,7 +227,7 @@ def test_deciding_is_a_stage(network):
 def test_bfloat16_runs_in_autocast_and_decides_in_float32(network):
     seen = []
     handle = network.masks.register_forward_hook(lambda _m, _i, output: seen.append(output.dtype))
-    one = picture(64, 96)
+    one = image(64, 96)
     try:
         (exact,) = run(network, [one], confidence=True)
         (reduced,) = run(network, [one], confidence=True, dtype=torch.bfloat16)
@@ -245,7 +242,7 @@ def test_bfloat16_runs_in_autocast_and_decides_in_float32(network):
 
 
 def test_inputs_are_left_alone(network):
-    one = picture(70, 130)
+    one = image(70, 130)
     before = one.views[0].clone()
     run(network, [one])
     assert torch.equal(one.views[0], before)

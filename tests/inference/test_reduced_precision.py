@@ -3,9 +3,8 @@ import logging
 import pytest
 import torch
 
-from modelscope_vitadapter.inference import precision_choice
-from modelscope_vitadapter.inference.precision_choice import (
-    has_instructions,
+from modelscope_vitadapter.inference import reduced_precision
+from modelscope_vitadapter.inference.reduced_precision import (
     time_of_product,
     usable_dtype,
 )
@@ -26,14 +25,14 @@ def processor(monkeypatch, caplog):
 
         report = dict.fromkeys(names, True)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: report, raising=False)
-        monkeypatch.setattr(precision_choice, "time_of_product", take)
+        monkeypatch.setattr(reduced_precision, "time_of_product", take)
         return measured
 
-    logger = precision_choice.logger
+    logger = reduced_precision.logger
     logger.addHandler(caplog.handler)
-    precision_choice.faster_dtype.cache_clear()
+    reduced_precision.faster_dtype.cache_clear()
     yield describe
-    precision_choice.faster_dtype.cache_clear()
+    reduced_precision.faster_dtype.cache_clear()
     logger.removeHandler(caplog.handler)
 
 
@@ -88,16 +87,6 @@ def test_other_devices_and_float32_are_taken_as_asked_for(processor, caplog, dty
     measured = processor()
     assert usable_dtype(dtype, torch.device(device)) is dtype
     assert (measured, warnings(caplog)) == ([], [])
-
-
-def test_pytorch_before_it_reported_names(monkeypatch):
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_amx_fp16_supported"):
-        monkeypatch.delattr(torch.cpu, name, raising=False)
-    assert not has_instructions(torch.bfloat16)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
-    assert has_instructions(torch.bfloat16)
-    assert not has_instructions(torch.float16)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -4,7 +4,6 @@ import time
 from functools import cache
 
 import torch
-from torch import Tensor
 
 from modelscope_vitadapter.logs import get_logger
 
@@ -14,16 +13,10 @@ INSTRUCTIONS = {
 }
 """Names under which PyTorch reports that a processor multiplies in a type."""
 
-OLDER_REPORTS = {
-    torch.bfloat16: ("_is_avx512_bf16_supported", "_is_amx_tile_supported"),
-    torch.float16: ("_is_amx_fp16_supported",),
-}
-"""Functions of `torch.cpu` that say so before PyTorch reported names."""
-
 PRODUCT = (256, 1024, 1024)
 """Rows, inner length and columns of the matrix product that is timed: a small linear layer."""
 
-MAX_REPEATS = 5
+REPEATS = 5
 ENOUGH_SECONDS = 0.1
 """The product is repeated until either is reached; emulated, a single one can take seconds."""
 
@@ -48,43 +41,31 @@ def usable_dtype(wanted: torch.dtype, device: torch.device) -> torch.dtype:
 
 def has_instructions(dtype: torch.dtype) -> bool:
     """Whether the processor is known to have instructions for products in a reduced type."""
-    if hasattr(torch.cpu, "get_capabilities"):
-        report = torch.cpu.get_capabilities()
-        return any(report.get(name) for name in INSTRUCTIONS[dtype])
-    reports = (getattr(torch.cpu, name, bool) for name in OLDER_REPORTS[dtype])
-    return any(report() for report in reports)
+    report = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(report.get(name) for name in INSTRUCTIONS[dtype])
 
 
 @cache
 def faster_dtype(wanted: torch.dtype) -> torch.dtype:
     """The faster of a type and float32 on this CPU; warns, once in a process."""
-    name = str(wanted).removeprefix("torch.")
-    if time_of_product(wanted) < time_of_product(torch.float32):
-        logger.warning(
-            "torch_dtype=%r: this processor is not known to have instructions for it; it is used "
-            "all the same, since a product in it took less time here than in float32",
-            name,
-        )
-        return wanted
+    faster = time_of_product(wanted) < time_of_product(torch.float32)
     logger.warning(
-        "torch_dtype=%r: this processor is not known to have instructions for it; float32 is used "
-        "instead, which is faster here",
-        name,
+        "torch_dtype=%r: this processor is not known to have instructions for it; %s",
+        str(wanted).removeprefix("torch."),
+        "it is used all the same, since a product in it took less time here than in float32"
+        if faster
+        else "float32 is used instead, which is faster here",
     )
-    return torch.float32
+    return wanted if faster else torch.float32
 
 
 def time_of_product(dtype: torch.dtype) -> float:
     """Seconds of one matrix product of size `PRODUCT` on the CPU, the least of a few."""
     rows, inner, columns = PRODUCT
     left, right = torch.ones(rows, inner, dtype=dtype), torch.ones(inner, columns, dtype=dtype)
-    seconds = [_seconds(left, right)]
-    while len(seconds) < MAX_REPEATS and sum(seconds) < ENOUGH_SECONDS:
-        seconds.append(_seconds(left, right))
+    seconds: list[float] = []
+    while len(seconds) < REPEATS and sum(seconds) < ENOUGH_SECONDS:
+        started = time.perf_counter()
+        torch.mm(left, right)
+        seconds.append(time.perf_counter() - started)
     return min(seconds)
-
-
-def _seconds(left: Tensor, right: Tensor) -> float:
-    started = time.perf_counter()
-    torch.mm(left, right)
-    return time.perf_counter() - started
