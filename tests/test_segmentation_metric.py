@@ -13,8 +13,8 @@ from modelscope.trainers.utils.inference import merge_metrics
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix
 from modelscope_vitadapter.evaluation.figures import figures
-from modelscope_vitadapter.plugin.hooks.entries import METRIC_TYPE
 from modelscope_vitadapter.plugin.metric import VitAdapterSegmentationMetric
+from modelscope_vitadapter.plugin.registration import METRIC_TYPE
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.integers(-1, 3, (4, 5, 6)).astype(np.int16)

@@ -9,8 +9,7 @@ from modelscope.metrics.base import Metric
 from numpy.typing import NDArray
 
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.plugin.hooks.entries import METRIC
-from modelscope_vitadapter.plugin.hooks.registries import register
+from modelscope_vitadapter.plugin.registration import METRIC, register
 
 CLASS_MAPS = ("class_map", "class_maps")
 """Where a model's outputs hold class maps."""

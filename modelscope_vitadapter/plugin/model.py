@@ -27,10 +27,8 @@ from modelscope_vitadapter.inference.results import (
     parse_output,
     present_classes,
 )
-from modelscope_vitadapter.plugin.hooks.entries import MODEL
-from modelscope_vitadapter.plugin.hooks.registries import register
-from modelscope_vitadapter.plugin.model_type import default_configuration
 from modelscope_vitadapter.plugin.preprocessor import network_input
+from modelscope_vitadapter.plugin.registration import MODEL, default_configuration, register
 from modelscope_vitadapter.segmenter import Segmenter
 
 
@@ -93,28 +91,28 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
     def forward(
         self, inputs: Mapping[str, Any], *, confidence: bool = False
     ) -> list[Prediction] | Iterator[Prediction]:
-        """Decides the class of every pixel of one or more preprocessed pictures.
+        """Decides the class of every pixel of one or more preprocessed images.
 
         Args:
-            inputs: what the preprocessor gives for one picture, or `{'pictures': ...}` with
+            inputs: what the preprocessor gives for one image, or `{'images': ...}` with
                 several of them. Tensors are moved to the model's device.
             confidence: whether each pixel's probability is wanted too.
 
         Returns:
-            A `Prediction` per picture, on the model's device: a list, or, where `pictures` is an
+            A `Prediction` per image, on the model's device: a list, or, where `images` is an
             iterator, an iterator that takes and decides them as they are asked for.
 
         Raises:
             torch.OutOfMemoryError: the device's memory is not enough for a single window; of more
                 windows, smaller batches are tried.
         """
-        samples = inputs.get("pictures", [inputs])
+        samples = inputs.get("images", [inputs])
         self.segmenter.network = self.model  # it may have been replaced, as by a quantised one
         predictions = self.segmenter.predict(map(network_input, samples), confidence=confidence)
         return predictions if isinstance(samples, Iterator) else list(predictions)
 
     def inference(self, data: Mapping[str, Any]) -> list[np.ndarray]:
-        """Class maps `(H, W)` int64 of preprocessed pictures; arguments as `forward`."""
+        """Class maps `(H, W)` int64 of preprocessed images; arguments as `forward`."""
         return [prediction.class_map.cpu().numpy() for prediction in self.forward(data)]
 
     def postprocess(

@@ -1,15 +1,18 @@
 """The pipeline that ModelScope builds for `image-semantic-segmentation`."""
 
+import json
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 from modelscope.pipelines.base import Pipeline
+from modelscope.utils.constant import ModelFile
 from modelscope.utils.device import device_placement
 
 from modelscope_vitadapter.devices import (
@@ -22,11 +25,14 @@ from modelscope_vitadapter.images.naming import describe
 from modelscope_vitadapter.inference.failures import OnError, attempt, elements, parse_on_error
 from modelscope_vitadapter.inference.results import parse_mask_dtype, parse_output
 from modelscope_vitadapter.logs import get_logger
-from modelscope_vitadapter.plugin.hooks.entries import PIPELINE
-from modelscope_vitadapter.plugin.hooks.registries import builtin_pipeline_class, register
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
-from modelscope_vitadapter.plugin.model_type import is_vitadapter
 from modelscope_vitadapter.plugin.preprocessor import VitAdapterSegmentationPreprocessor
+from modelscope_vitadapter.plugin.registration import (
+    MODEL_TYPE,
+    PIPELINE,
+    builtin_pipeline_class,
+    register,
+)
 from modelscope_vitadapter.validation import parse_count, parse_flag
 
 SERVER_OPTIONS = ("min_size", "max_size", "score_thr")
@@ -43,6 +49,9 @@ KNOWN_KEYWORDS = {
 
 LOCKS = ("_preparing", "_model_prepare_lock")
 """Attributes that belong to one process: ours, and ModelScope's that it stands before."""
+
+CallOptions = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
+"""Options of preprocessing, forward and postprocessing."""
 
 logger = get_logger()
 
@@ -63,14 +72,13 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
             name, error) in place of the log. The results of the others then come in order, each
             with the `index` of its input beside the usual keys. Errors that are not an input's own
             (of the network, out of memory, an interrupt) are always raised.
-        max_pixels: largest picture that is read, in pixels; `images.pictures.MAX_PIXELS` by
-            default.
+        max_pixels: largest image that is read, in pixels; `images.reading.MAX_PIXELS` by default.
         **kwargs: `torch_dtype`, `adapter_form`, `window_batch_size` (see
             `VitAdapterSemanticSegmentation`), `compile`, `compile_options`, and what ModelScope
             passes on.
 
     Calling it with one input gives one result, with a list a list of results, with a data set or
-    another iterable an iterator of results. Inputs: see `images.inputs.read_image`. Call options:
+    another iterable an iterator of results. Inputs: see `images.reading.read_image`. Call options:
     `mask_dtype`, `output`, `confidence` (see `VitAdapterSemanticSegmentation.postprocess`),
     `max_pixels`, `batch_size` and `on_error`.
 
@@ -84,11 +92,11 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         """Hands models of other types that share the pipeline type back to the built-in class."""
         model = kwargs.get("model")
         if isinstance(model, list) and len(model) > 1:
-            if any(is_vitadapter(one, VitAdapterSemanticSegmentation) for one in model):
+            if any(is_vitadapter(one) for one in model):
                 raise ValueError(
                     f"model=[...] has {len(model)} models: expected one; build a pipeline for each"
                 )
-        elif is_vitadapter(model, VitAdapterSemanticSegmentation):
+        elif is_vitadapter(model):
             return cls(**kwargs)
         return builtin_pipeline_class()(**kwargs)
 
@@ -134,24 +142,90 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         """
         size = kwargs.pop("batch_size", None)
         size = self.batch_size if size is None else parse_count("batch_size", size)
+        on_error = kwargs.pop("on_error", None)
+        on_error = self.on_error if on_error is None else parse_on_error(on_error)
+        options = self._sanitize_parameters(**kwargs)  # refused now, not while iterating
         if isinstance(input, list):
-            kwargs["batch_size"] = size or max(len(input), 1)
-        elif _is_stream(input):
-            # Wrong options are refused now, not while iterating.
-            options = self._sanitize_parameters(**kwargs)
-            return self._stream(input, self._on_error(kwargs), *options)
-        return super().__call__(input, *args, **kwargs)
+            step = size or max(len(input), 1)
+            return [
+                result
+                for start in range(0, len(input), step)
+                for result in self._segment(input[start : start + step], start, on_error, options)
+            ]
+        if _is_stream(input):
+            return self._stream(input, on_error, options)
+        return self._segment_one(input, options)
 
-    def _make_locks(self) -> None:
-        self._process = os.getpid()
-        self._preparing, self._model_prepare_lock = Lock(), Lock()
+    def _sanitize_parameters(self, **options: Any) -> CallOptions:
+        """Sorts call options into those of preprocessing, forward and postprocessing."""
+        for name in SERVER_OPTIONS:
+            options.pop(name, None)
+        forward = {"confidence": parse_flag("confidence", options.pop("confidence", False))}
+        limit = options.pop("max_pixels", None)
+        limit = self.max_pixels if limit is None else parse_count("max_pixels", limit)
+        unknown = set(options) - {"mask_dtype", "output"}
+        if unknown:
+            raise TypeError(
+                f"unknown call option {sorted(unknown)[0]!r}: expected mask_dtype, output, "
+                "confidence, max_pixels, batch_size or on_error"
+            )
+        # Refused here, an option is not taken for the fault of the first input.
+        parse_mask_dtype(options.get("mask_dtype"))
+        parse_output(options.get("output", "masks"))
+        return {} if limit is None else {"max_pixels": limit}, forward, options
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in LOCKS}
+    def _segment_one(self, one: Any, options: CallOptions) -> dict[str, Any]:
+        preprocessing, forwarding, postprocessing = options
+        self._prepare_once()
+        with device_placement(self.framework, self.device_name), torch.no_grad():
+            prepared = [self.preprocess(one, **preprocessing)]
+            predictions = self.forward({"images": prepared}, **forwarding)
+            del prepared  # masks are larger
+            return self.postprocess(predictions, **postprocessing)
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._make_locks()
+    def _stream(
+        self, inputs: Any, on_error: OnError, options: CallOptions
+    ) -> Iterator[dict[str, Any]]:
+        for index, one in elements(inputs, on_error):
+            yield from self._segment([one], index, on_error, options)
+
+    def _segment(
+        self, inputs: Sequence[Any], first: int, on_error: OnError, options: CallOptions
+    ) -> list[dict[str, Any]]:
+        """Segments some inputs of a list or an iterable; each is read when its turn comes.
+
+        Args:
+            inputs: as in the class.
+            first: the first one's index.
+            on_error: as in the class.
+            options: sorted call options.
+        """
+        preprocessing, forwarding, postprocessing = options
+        taken: deque[tuple[int, str]] = deque()
+
+        def prepared() -> Iterator[Mapping[str, Any]]:
+            for index, one in enumerate(inputs, first):
+                name = describe(one)
+                work = partial(self.preprocess, one, **preprocessing)
+                ready = attempt(work, index, name, on_error)
+                if ready is not None:
+                    taken.append((index, name))
+                    yield ready
+
+        results: list[dict[str, Any]] = []
+        self._prepare_once()
+        with device_placement(self.framework, self.device_name), torch.no_grad():
+            for prediction in self.forward({"images": prepared()}, **forwarding):
+                index, name = taken.popleft()
+                finish = partial(self.postprocess, [prediction], **postprocessing)
+                result = attempt(finish, index, name, on_error)
+                if result is not None:
+                    results.append(result if on_error == "raise" else {**result, "index": index})
+        return results
+
+    def _prepare_once(self) -> None:
+        if not self._model_prepare:
+            self.prepare_model()
 
     def prepare_model(self) -> None:
         """Moves the model to its device, before the first call; other threads wait meanwhile.
@@ -170,102 +244,16 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
                 if self._model_prepare_lock.locked():
                     self._model_prepare_lock.release()
 
-    def _stream(
-        self, inputs: Any, on_error: OnError, *options: Mapping[str, Any]
-    ) -> Iterator[dict[str, Any]]:
-        for index, one in elements(inputs, on_error):
-            if not self._model_prepare:
-                self.prepare_model()
-            yield from self._segment([one], index, on_error, *options)
+    def _make_locks(self) -> None:
+        self._process = os.getpid()
+        self._preparing, self._model_prepare_lock = Lock(), Lock()
 
-    def _sanitize_parameters(
-        self, **options: Any
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Sorts call options into those of preprocessing, forward and postprocessing."""
-        for name in SERVER_OPTIONS:
-            options.pop(name, None)
-        parse_on_error(options.pop("on_error", None))
-        forward = {"confidence": parse_flag("confidence", options.pop("confidence", False))}
-        limit = options.pop("max_pixels", None)
-        limit = self.max_pixels if limit is None else parse_count("max_pixels", limit)
-        unknown = set(options) - {"mask_dtype", "output"}
-        if unknown:
-            raise TypeError(
-                f"unknown call option {sorted(unknown)[0]!r}: expected mask_dtype, output, "
-                "confidence, max_pixels, batch_size or on_error"
-            )
-        # Refused here, an option is not taken for the fault of the first input.
-        parse_mask_dtype(options.get("mask_dtype"))
-        parse_output(options.get("output", "masks"))
-        return {} if limit is None else {"max_pixels": limit}, forward, options
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in LOCKS}
 
-    def _check_input(self, input: Any) -> None:
-        """Leaves the check to `read_image`, which takes more forms than ModelScope's own check."""
-
-    def _process_single(self, input: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        with device_placement(self.framework, self.device_name), torch.no_grad():
-            pictures = [self.preprocess(input, **kwargs.get("preprocess_params", {}))]
-            decisions = self.forward({"pictures": pictures}, **kwargs.get("forward_params", {}))
-            del pictures  # masks are larger
-            return self.postprocess(decisions, **kwargs.get("postprocess_params", {}))
-
-    def _process_batch(
-        self,
-        input: Sequence[Any],
-        batch_size: int | None,
-        **kwargs: Any,
-    ) -> list[dict[str, Any]]:
-        """Works on `batch_size` inputs at a time; each is read when its turn comes."""
-        size = len(input) if batch_size is None else parse_count("batch_size", batch_size)
-        options = [
-            kwargs.get(name, {})
-            for name in ("preprocess_params", "forward_params", "postprocess_params")
-        ]
-        results: list[dict[str, Any]] = []
-        for start in range(0, len(input), max(size, 1)):
-            inputs = input[start : start + size]
-            results += self._segment(inputs, start, self._on_error(kwargs), *options)
-        return results
-
-    def _on_error(self, options: Mapping[str, Any]) -> OnError:
-        given = options.get("on_error")
-        return self.on_error if given is None else parse_on_error(given)
-
-    def _segment(
-        self,
-        inputs: Sequence[Any],
-        first: int,
-        on_error: OnError,
-        preprocessing: Mapping[str, Any],
-        forwarding: Mapping[str, Any],
-        postprocessing: Mapping[str, Any],
-    ) -> list[dict[str, Any]]:
-        """Segments some inputs of a list or an iterable; `first` is the first one's index."""
-        taken: deque[tuple[int, str]] = deque()
-
-        def pictures() -> Iterator[Mapping[str, Any]]:
-            for index, one in enumerate(inputs, first):
-                name = describe(one)
-                work = partial(self.preprocess, one, **preprocessing)
-                picture = attempt(work, index, name, on_error)
-                if picture is not None:
-                    taken.append((index, name))
-                    yield picture
-
-        results: list[dict[str, Any]] = []
-        with device_placement(self.framework, self.device_name), torch.no_grad():
-            for decision in self.forward({"pictures": pictures()}, **forwarding):
-                index, name = taken.popleft()
-                finish = partial(self.postprocess, [decision], **postprocessing)
-                result = attempt(finish, index, name, on_error)
-                if result is not None:
-                    results.append(result if on_error == "raise" else {**result, "index": index})
-        return results
-
-    def preprocess(self, inputs: Any, **preprocess_params: Any) -> Mapping[str, Any]:
-        """Reads, resizes and normalises one input, see the preprocessor."""
-        prepared: Mapping[str, Any] = self.preprocessor(inputs, **preprocess_params)
-        return prepared
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_locks()
 
     def forward(self, inputs: Mapping[str, Any], **forward_params: Any) -> Any:
         """Decides the class of every pixel, see `VitAdapterSemanticSegmentation.forward`."""
@@ -275,6 +263,36 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         """Gives masks, labels and scores, see `VitAdapterSemanticSegmentation.postprocess`."""
         results: dict[str, Any] = self.model.postprocess(inputs, **postprocess_params)
         return results
+
+
+def is_vitadapter(model: Any) -> bool:
+    """Whether a model is to be run by this package's pipeline.
+
+    Args:
+        model: a model directory, a model object, or a list with one of them.
+
+    Returns:
+        False for directories whose `configuration.json` names another type, and for objects of
+        another class.
+    """
+    if isinstance(model, list) and len(model) == 1:
+        model = model[0]
+    if isinstance(model, str | Path):
+        return directory_type(Path(model)) in (None, MODEL_TYPE)
+    return isinstance(model, VitAdapterSemanticSegmentation)
+
+
+def directory_type(model_dir: Path) -> str | None:
+    """The model type that a directory's `configuration.json` names; None where it names none."""
+    try:
+        content = json.loads((model_dir / ModelFile.CONFIGURATION).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    section = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(section, dict):
+        return None
+    found = section.get("type", section.get("model_type"))
+    return found if isinstance(found, str) else None
 
 
 def _is_stream(value: object) -> bool:

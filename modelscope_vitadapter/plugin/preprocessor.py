@@ -11,8 +11,7 @@ from modelscope_vitadapter.config.config_dict import ConfigDict
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.config.model_settings import find_input_transform
 from modelscope_vitadapter.images.transforms import NetworkInput, parse_transform
-from modelscope_vitadapter.plugin.hooks.entries import PREPROCESSOR
-from modelscope_vitadapter.plugin.hooks.registries import register
+from modelscope_vitadapter.plugin.registration import PREPROCESSOR, register
 from modelscope_vitadapter.segmenter import prepare_image
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from modelscope_vitadapter.plugin.model_type import directory_type, is_vitadapter
+from modelscope_vitadapter.plugin.pipeline import directory_type, is_vitadapter
 
 UNTOLD = {
     "broken": "{",
@@ -25,7 +25,7 @@ UNTOLD = {
 def test_content_that_names_no_type(tmp_path, name):
     (tmp_path / "configuration.json").write_text(UNTOLD[name], encoding="utf-8")
     assert directory_type(tmp_path) is None
-    assert is_vitadapter(str(tmp_path), dict)
+    assert is_vitadapter(str(tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe{", b"\x80", "天空".encode("gbk")])
@@ -44,4 +44,4 @@ def test_another_type_is_another_models(tmp_path):
     content = {"model": {"type": "canary_module.run"}}
     (tmp_path / "configuration.json").write_text(json.dumps(content), encoding="utf-8")
     assert directory_type(tmp_path) == "canary_module.run"
-    assert not is_vitadapter(str(tmp_path), dict)
+    assert not is_vitadapter(str(tmp_path))

@@ -12,7 +12,7 @@ from PIL import Image
 from modelscope_vitadapter.errors import ImageError, ImageMemoryError
 from modelscope_vitadapter.images.inputs import read_image
 from modelscope_vitadapter.images.pictures import MAX_PIXELS
-from modelscope_vitadapter.inference import memory_needs
+from modelscope_vitadapter.inference import memory as memory_needs
 from tests.images.answered import ANSWERED
 from tests.images.makers import BGR, PICTURE, encode, png
 

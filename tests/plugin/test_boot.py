@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from modelscope_vitadapter import _boot
-from modelscope_vitadapter.plugin.hooks import dispatch
+from modelscope_vitadapter.plugin import module_changes as dispatch
 from tests.hub.environment import REPOSITORY, isolated_environment, run_python
 
 INDEX_MODULE = "modelscope.utils.import_utils"

@@ -36,13 +36,13 @@ for left in (MODELS.modules, PIPELINES.modules, PREPROCESSOR_MAP, LazyImportModu
     assert "vitadapter-segmentation-preprocessor" not in repr(left)
     assert "modelscope_vitadapter" not in repr(left)
 """
-    process = run_child(script, tmp_path, plugin_path=broken_copy("segmentation_pipeline.py"))
+    process = run_child(script, tmp_path, plugin_path=broken_copy("plugin/pipeline.py"))
     assert process.stderr.count("OSError: broken") == 1
     assert "ModelScope goes on without it" in process.stderr
 
 
 def test_broken_hook(broken_copy, tmp_path):
-    run_child(PLUGIN + FAIL, tmp_path, plugin_path=broken_copy("_hooks/index.py"))
+    run_child(PLUGIN + FAIL, tmp_path, plugin_path=broken_copy("plugin/index.py"))
 
 
 def test_broken_hook_after_modelscope(broken_copy, tmp_path):
@@ -54,7 +54,7 @@ except OSError as error:
     assert str(error) == "broken"
 {FAIL}
 """
-    run_child(script, tmp_path, plugin_path=broken_copy("_hooks/index.py"))
+    run_child(script, tmp_path, plugin_path=broken_copy("plugin/index.py"))
 
 
 def test_unknown_modelscope(tmp_path):
@@ -73,7 +73,7 @@ import_utils.LazyImportModule = known
 
 
 def test_files_gone_while_running(broken_copy, tmp_path):
-    copy = broken_copy("segmentation_model.py")
+    copy = broken_copy("plugin/model.py")
     script = f"""
 import shutil, sys
 {PLUGIN}

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from modelscope_vitadapter.plugin.hooks.drawing import PALETTE_MODULE, has_palette
+from modelscope_vitadapter.plugin.module_changes import PALETTE_MODULE, has_palette
 from tests.hub.environment import REPOSITORY
 from tests.plugin.children import PLUGIN, run_child
 

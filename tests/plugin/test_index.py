@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from modelscope_vitadapter.plugin.hooks import guard, index
-from modelscope_vitadapter.plugin.hooks.entries import ENTRIES, MODEL, PIPELINE
+from modelscope_vitadapter.plugin import index
+from modelscope_vitadapter.plugin.registration import ENTRIES, MODEL, PIPELINE
 
 OTHER = ("MODELS", "image-segmentation", "swinL-semantic-segmentation")
 BUILTIN = {"filepath": "x.py", "imports": ["mmdet"], "module": MODEL.builtin_module}
@@ -19,7 +19,7 @@ def plain_index():
 
 @pytest.fixture(autouse=True)
 def fresh_reports(monkeypatch):
-    monkeypatch.setattr(guard, "_reported", set())
+    monkeypatch.setattr(index, "_reported", set())
 
 
 def test_overlay_points_at_our_modules_and_leaves_the_rest():
@@ -68,8 +68,8 @@ def test_change_is_made_once():
 def test_a_fault_is_reported_once(monkeypatch):
     said = []
     logger = SimpleNamespace(warning=lambda *a: said.append(a), debug=lambda *a, **k: None)
-    monkeypatch.setattr(guard, "get_logger", lambda: logger)
+    monkeypatch.setattr(index, "get_logger", lambda: logger)
     for _ in range(2):
-        assert guard.attempt("dividing", lambda: 1 / 0, "fallback") == "fallback"
+        assert index.attempt("dividing", lambda: 1 / 0, "fallback") == "fallback"
     assert len(said) == 1
     assert "ZeroDivisionError" in said[0]

@@ -3,9 +3,9 @@ import importlib
 import pytest
 
 from modelscope_vitadapter import _boot
-from modelscope_vitadapter.plugin.hooks import registries
-from modelscope_vitadapter.plugin.hooks.dispatch import execute_hooked
-from modelscope_vitadapter.plugin.hooks.entries import ENTRIES, MODEL, PIPELINE
+from modelscope_vitadapter.plugin import registration as registries
+from modelscope_vitadapter.plugin.module_changes import execute_hooked
+from modelscope_vitadapter.plugin.registration import ENTRIES, MODEL, PIPELINE
 
 MODELS = importlib.import_module(MODEL.registry_module).MODELS
 

@@ -38,7 +38,7 @@ def class_maps(
 ) -> Iterator[NDArray[Any]]:
     """Class maps `(H, W)` of pictures `(H, W, 3)` BGR, in order, as the pipeline gives them."""
     prepare = VitAdapterSegmentationPreprocessor(config=model.cfg)
-    decisions = model.forward({"pictures": map(prepare, images)})
+    decisions = model.forward({"images": map(prepare, images)})
     for decision in decisions:
         yield decision.class_map.cpu().numpy()
 

@@ -22,9 +22,8 @@ from modelscope_vitadapter.distributed import (
 from modelscope_vitadapter.errors import TrainingError
 from modelscope_vitadapter.evaluation.models import directory_or_id
 from modelscope_vitadapter.logs import get_logger
-from modelscope_vitadapter.plugin.hooks.entries import TRAINER
-from modelscope_vitadapter.plugin.hooks.registries import register
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
+from modelscope_vitadapter.plugin.registration import TRAINER, register
 from modelscope_vitadapter.plugin.trainer.building import (
     apply_recipe,
     build_criterion,

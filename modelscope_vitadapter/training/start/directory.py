@@ -13,7 +13,7 @@ from modelscope_vitadapter.config.model_config import CONFIG_FILE, load_model_co
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.errors import TrainingError
 from modelscope_vitadapter.network.build import build_network
-from modelscope_vitadapter.plugin.model_type import CONFIGURATION_FILE, default_configuration
+from modelscope_vitadapter.plugin.registration import default_configuration
 from modelscope_vitadapter.training.initialisation import initialise
 from modelscope_vitadapter.training.start.config import Palette, config_for_classes, config_text
 from modelscope_vitadapter.training.start.crop import check_crop, config_for_crop
@@ -22,6 +22,8 @@ from modelscope_vitadapter.training.start.weights import (
     fill_from_model,
     log_filled,
 )
+
+CONFIGURATION_FILE = "configuration.json"
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,65 @@ is a copy with our entries laid over it.
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from modelscope_vitadapter.plugin.hooks import preprocessor_map, registries
-from modelscope_vitadapter.plugin.hooks.entries import ENTRIES, FURTHER_ENTRIES
-from modelscope_vitadapter.plugin.hooks.guard import attempt, warn_once
+from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.plugin import registration
+from modelscope_vitadapter.plugin.registration import (
+    ENTRIES,
+    FURTHER_ENTRIES,
+    MODEL_TYPE,
+    PREPROCESSOR_TYPE,
+    TASK,
+)
 
 Index = dict[str, Any]
 Signature = tuple[str, str, str]
+T = TypeVar("T")
 
 PURPOSE = "pointing ModelScope's index at this package"
+
+_reported: set[str] = set()
+
+
+def warn_once(purpose: str, error: Exception) -> None:
+    """Log a fault of this package as a warning, the first time it stops `purpose`.
+
+    Args:
+        purpose: What was being done, as in "pointing ModelScope's index at this package".
+        error: What stopped it; its traceback is logged at debug level.
+    """
+    if purpose in _reported:
+        return
+    _reported.add(purpose)
+    logger = get_logger()
+    logger.warning(
+        "modelscope_vitadapter failed at %s (%s: %s); ModelScope goes on without it.",
+        purpose,
+        type(error).__name__,
+        error,
+    )
+    logger.debug("The failure in full:", exc_info=error)
+
+
+def attempt(purpose: str, action: Callable[[], T], fallback: T) -> T:
+    """Run `action`; where it fails, warn once and return `fallback`.
+
+    A fault of this package must not reach ModelScope.
+
+    Args:
+        purpose: As `warn_once` takes it.
+        action: The step to run.
+        fallback: The answer with which ModelScope behaves as it does without this package.
+    """
+    try:
+        return action()
+    except Exception as error:
+        warn_once(purpose, error)
+        return fallback
 
 
 def change(import_utils: ModuleType) -> None:
@@ -85,8 +133,8 @@ class Redirection:
             except Exception as error:
                 self._failed = True
                 warn_once("importing its classes", error)
-                attempt("giving up its registrations", registries.give_up, None)
-                attempt("giving up its preprocessor", preprocessor_map.undo, None)
+                attempt("giving up its registrations", registration.give_up, None)
+                attempt("giving up its preprocessor", forget_preprocessor, None)
         self._original_import_module(signature)
 
 
@@ -105,3 +153,21 @@ def overlay(plain: Index) -> Index:
         for entry in (*ENTRIES, *FURTHER_ENTRIES)
     }
     return {**plain, "index": {**plain["index"], **entries}}
+
+
+def name_preprocessor(base: ModuleType) -> None:
+    """Add our model type to the map that `Preprocessor.from_pretrained` falls back to.
+
+    It names our preprocessor for model directories whose `configuration.json` names none.
+
+    Args:
+        base: `modelscope.preprocessors.base`.
+    """
+    base.PREPROCESSOR_MAP.setdefault((MODEL_TYPE, TASK), PREPROCESSOR_TYPE)
+
+
+def forget_preprocessor() -> None:
+    """Take our model type out of that map again, where it was added."""
+    base = sys.modules.get("modelscope.preprocessors.base")
+    if base is not None and base.PREPROCESSOR_MAP.get((MODEL_TYPE, TASK)) == PREPROCESSOR_TYPE:
+        del base.PREPROCESSOR_MAP[(MODEL_TYPE, TASK)]

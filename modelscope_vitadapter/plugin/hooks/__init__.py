@@ -1,1 +1,0 @@
-"""What this package changes in ModelScope, in memory only, one change a module."""
