@@ -82,12 +82,13 @@ def _text(path: Path) -> str:
         return ""
 
 
-def require_memory(needed: int, what: str, remedy: str) -> None:
+def require_memory(what: str, needed: int, purpose: str, remedy: str) -> None:
     """Refuses what does not fit into the memory that is free, before it is taken.
 
     Args:
+        what: what needs it, the beginning of the message: `'a.png' (height 3, width 2)`.
         needed: bytes.
-        what: what needs them, the beginning of the message: `'a.png' (height 3, width 2)`.
+        purpose: what for.
         remedy: what to do.
 
     Raises:
@@ -95,7 +96,9 @@ def require_memory(needed: int, what: str, remedy: str) -> None:
     """
     free = free_memory(CPU) if needed > SMALL else None
     if free is not None and needed > free:
-        raise ImageMemoryError(f"{what}: {needed} bytes are needed, {free} are free; {remedy}")
+        raise ImageMemoryError(
+            f"{what} needs {needed} bytes for {purpose}, and {free} bytes are free; {remedy}"
+        )
 
 
 def check_image_fits(name: str, size: tuple[int, int]) -> None:
@@ -109,8 +112,9 @@ def check_image_fits(name: str, size: tuple[int, int]) -> None:
         ImageMemoryError: see `require_memory`.
     """
     require_memory(
+        f"{name} (height {size[0]}, width {size[1]})",
         CLASS_MAP_BYTES * size[0] * size[1],
-        f"the class of each pixel of {name} (height {size[0]}, width {size[1]})",
+        "the class of each pixel",
         "reduce it first, or cut it into parts",
     )
 
@@ -130,8 +134,9 @@ def check_masks_fit(size: Sequence[int], count: int, dtype: np.dtype[Any]) -> No
     narrow = mask_bytes(pixels, count, np.dtype(bool))
     other = f", or mask_dtype=bool ({narrow} bytes)" if dtype.itemsize > 1 else ""
     require_memory(
+        f"an image of height {size[0]}, width {size[1]} with {count} classes",
         mask_bytes(pixels, count, dtype),
-        f"masks as {dtype} of an image of height {size[0]}, width {size[1]} with {count} classes",
+        f"its masks as {dtype}",
         f"pass output='class_map' (one array for all classes){other}",
     )
 

@@ -88,7 +88,8 @@ def test_masks_are_refused_from_one_byte_too_few_on(free, dtype, needed, remedy)
     check_masks_fit((SIDE, SIDE), 3, dtype)
     free(needed - 1)
     with pytest.raises(
-        ImageMemoryError, match=f"{needed} bytes are needed, {needed - 1} .*{remedy}"
+        ImageMemoryError,
+        match=f"needs {needed} bytes .* as {dtype}, and {needed - 1} bytes .*{remedy}",
     ):
         check_masks_fit((SIDE, SIDE), 3, dtype)
 
@@ -103,7 +104,9 @@ def test_an_image_is_refused_where_its_class_map_does_not_fit(free):
     free(needed)
     check_image_fits("'a.png'", (SIDE, SIDE))
     free(needed - 1)
-    with pytest.raises(ImageMemoryError, match=f"'a.png' .*{needed} bytes.* {needed - 1} are free"):
+    with pytest.raises(
+        ImageMemoryError, match=f"'a.png' .*needs {needed} bytes.* {needed - 1} bytes are free"
+    ):
         check_image_fits("'a.png'", (SIDE, SIDE))
 
 

@@ -34,6 +34,7 @@ def count_passes(tiny):
 
 
 def free(monkeypatch, amount):
+    monkeypatch.setattr(memory_needs, "SMALL", 0)
     monkeypatch.setattr(memory_needs, "free_memory", lambda device: amount)
 
 
@@ -115,7 +116,9 @@ def test_masks_that_do_not_fit(tiny, monkeypatch):
     assert len(tiny(BGR)["masks"]) == count
     free(monkeypatch, max(needed - 1, 9 * PIXELS))
     if count > 1:
-        with pytest.raises(ImageMemoryError, match=f"need {needed} bytes as int64") as caught:
+        with pytest.raises(
+            ImageMemoryError, match=f"needs {needed} bytes for its masks as int64"
+        ) as caught:
             tiny(BGR)
         assert "output='class_map'" in str(caught.value)
         assert f"mask_dtype=bool ({PIXELS * count} bytes)" in str(caught.value)
