@@ -7,20 +7,27 @@ else
 PYTHON ?= python3
 BIN := $(VENV)/bin
 endif
+PACKAGE := $(VENV)/.package
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
 ARGS ?=
 
 .PHONY: demo test test-all lint install clean fuzz bench bench-env
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt setup.py
+# The package alone, then what tests need.
+$(PACKAGE): pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -c "import pathlib; pathlib.Path('$(PACKAGE)').touch()"
+
+$(STAMP): $(PACKAGE)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	$(BIN)/python -c "import pathlib; pathlib.Path('$(STAMP)').touch()"
 
-demo: $(STAMP)
+demo: $(PACKAGE)
 	$(BIN)/python examples/demo.py
 
 lint: $(STAMP)
@@ -29,13 +36,14 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term-missing $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" --cov --cov-report=term-missing $(ARGS)
 
 test-all: test
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
 
+# New examples for the fuzz and property tests; other runs draw the same ones every time.
 fuzz: $(STAMP)
-	$(BIN)/python -m tests.fuzz $(ARGS)
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -n $(WORKERS) -m fuzz $(ARGS)
 
 bench-env: $(STAMP)
 	$(BIN)/python benchmarks/builtin_env.py $(ARGS)

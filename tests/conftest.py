@@ -1,5 +1,9 @@
 import os
 
+# Before PyTorch is imported: workers that run beside each other compute in one thread each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
 
