@@ -17,6 +17,7 @@ from modelscope_vitadapter.checkpoint.locate import find_checkpoint
 from modelscope_vitadapter.config.model_config import ModelConfig, load_model_config
 from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.devices import parse_torch_dtype, prepare_forked_process
+from modelscope_vitadapter.errors import ConfigNotFoundError
 from modelscope_vitadapter.images.inputs import read_image
 from modelscope_vitadapter.images.transforms import InputTransform, NetworkInput, apply_transform
 from modelscope_vitadapter.inference.batches import automatic_batch_size
@@ -155,3 +156,28 @@ def prepare_image(
     """
     image = read_image(source, max_pixels=max_pixels, check_size=check_image_fits)
     return apply_transform(transform, image)
+
+
+def model_directory(model: str | os.PathLike[str], revision: str | None = None) -> Path:
+    """The directory of a model: a directory as it is, or what the hub has under an id.
+
+    Args:
+        model: a directory, or an id `owner/name`.
+        revision: of the hub's model; its default where it is None.
+
+    Raises:
+        ConfigNotFoundError: it is neither.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    name = os.fspath(model)
+    if path.is_absolute() or len(path.parts) != 2 or name.startswith((".", "~")):
+        raise ConfigNotFoundError(
+            f"model directory {name!r} does not exist; expected a directory, or the id of a model "
+            "such as 'damo/cv_vitadapter_semantic-segmentation_cocostuff164k'"
+        )
+    # The one thing that a directory at hand does not need: ModelScope's client of its hub.
+    from modelscope.hub.snapshot_download import snapshot_download
+
+    return Path(snapshot_download(name, revision=revision))
