@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modelscope_vitadapter.inference.batches import run_in_batches
-from modelscope_vitadapter.inference.out_of_memory import is_out_of_memory
+from modelscope_vitadapter.inference.memory import is_out_of_memory
 from tests.reliability import workers
 from tests.reliability.workers import PICTURES, class_map
 
