@@ -63,14 +63,14 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
             name, error) in place of the log. The results of the others then come in order, each
             with the `index` of its input beside the usual keys. Errors that are not an input's own
             (of the network, out of memory, an interrupt) are always raised.
-        max_pixels: largest picture that is read, in pixels; `images.pictures.MAX_PIXELS` by
+        max_pixels: largest picture that is read, in pixels; `images.reading.MAX_PIXELS` by
             default.
         **kwargs: `torch_dtype`, `adapter_form`, `window_batch_size` (see
             `VitAdapterSemanticSegmentation`), `compile`, `compile_options`, and what ModelScope
             passes on.
 
     Calling it with one input gives one result, with a list a list of results, with a data set or
-    another iterable an iterator of results. Inputs: see `images.inputs.read_image`. Call options:
+    another iterable an iterator of results. Inputs: see `images.reading.read_image`. Call options:
     `mask_dtype`, `output`, `confidence` (see `VitAdapterSemanticSegmentation.postprocess`),
     `max_pixels`, `batch_size` and `on_error`.
 

@@ -1,4 +1,4 @@
-"""What `docs/pictures.md` says is answered: a form to pictures of it, and what they give."""
+"""What `docs/pictures.md` says is answered: a form to inputs of it, and what they give."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ class Answered:
     writer: str | None = None
 
 
-def plain(kind, picture=PICTURE, **options):
-    return Answered(lambda: [encode(picture, kind, **options)], writer=kind)
+def plain(kind, image=PICTURE, **options):
+    return Answered(lambda: [encode(image, kind, **options)], writer=kind)
 
 
 def grey(values):
@@ -69,10 +69,8 @@ def wrong_checksum(kind):
     return content[:end] + bytes([content[end] ^ 1]) + content[end + 1 :]
 
 
-def several(kind, pictures):
-    return Answered(
-        lambda: [encode(pictures[0], kind, save_all=True, append_images=pictures[1:])], writer=kind
-    )
+def several(kind):
+    return plain(kind, save_all=True, append_images=frames()[1:])
 
 
 def ones(height, width):
@@ -102,7 +100,7 @@ JPEG = {
             for length in (len(whole) - 2, len(whole) // 2 + 300)
         ]
     ),
-    "MPO (several JPEGs of a stereo camera)": several("MPO", frames()),
+    "MPO (several JPEGs of a stereo camera)": several("MPO"),
 }
 PNG = {
     "PNG": plain("PNG"),
@@ -120,16 +118,16 @@ PNG = {
     "PNG with a transparent colour": plain("PNG", transparency=(0, 0, 255)),
     "PNG, 16-bit grey": Answered(lambda: [encode(Image.fromarray(GREY_16), "PNG")], grey(GREY_16)),
     "PNG, 16-bit colour": Answered(lambda: [png_of(WIDE[:, :, :3], 2), png_of(WIDE, 6)]),
-    "PNG, animated": several("PNG", frames()),
+    "PNG, animated": several("PNG"),
 }
 OTHERS = {
     "WebP": plain("WEBP"),
     "WebP, lossless": plain("WEBP", lossless=True),
     "WebP with alpha": plain("WEBP", translucent()),
-    "WebP, animated": several("WEBP", frames()),
+    "WebP, animated": several("WEBP"),
     "GIF": plain("GIF"),
     "GIF with transparency": plain("GIF", in_mode("P"), transparency=7),
-    "GIF, animated": several("GIF", frames()),
+    "GIF, animated": several("GIF"),
     "BMP": Answered(lambda: [encode(in_mode(mode), "BMP") for mode in ("RGB", "L", "P", "1")]),
     "PPM, PGM and PBM": Answered(
         lambda: [encode(in_mode(mode), "PPM") for mode in ("RGB", "L", "1")]
@@ -154,7 +152,7 @@ TIFF = {
             for kind in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")
         ]
     ),
-    "TIFF, several pages": several("TIFF", frames()),
+    "TIFF, several pages": several("TIFF"),
     "TIFF beyond 4 GiB (BigTIFF)": plain("TIFF", big_tiff=True),
     "TIFF, 1 bit, fax": plain("TIFF", in_mode("1"), compression="group4"),
     "TIFF, palette, CMYK, YCbCr or LAB": Answered(

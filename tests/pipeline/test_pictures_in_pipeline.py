@@ -10,8 +10,7 @@ from modelscope.pipelines import pipeline
 from PIL import Image
 
 from modelscope_vitadapter.errors import ImageError, ImageMemoryError
-from modelscope_vitadapter.images.inputs import read_image
-from modelscope_vitadapter.images.pictures import MAX_PIXELS
+from modelscope_vitadapter.images.reading import MAX_PIXELS, read_image
 from modelscope_vitadapter.inference import memory_needs
 from tests.images.answered import ANSWERED
 from tests.images.makers import BGR, PICTURE, encode, png
