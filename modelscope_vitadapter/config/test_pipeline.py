@@ -205,18 +205,9 @@ def _parse_scales(fields: Fields) -> list[Size | None]:
     value = fields.take("img_scale", None)
     if value is None:
         return [None]
-    if not isinstance(value, list | tuple) or not value or len(value) > MAX_VIEWS:
-        raise fields.refuse("img_scale", value, f"(width, height), or 1 to {MAX_VIEWS} of them")
-    boxes = value if isinstance(value[0], list | tuple) else [value]
-    return [_parse_box(fields, box) for box in boxes]
-
-
-def _parse_box(fields: Fields, value: object) -> Size:
-    """A `(width, height)` of a configuration as `(height, width)`."""
-    if not isinstance(value, list | tuple):  # mmdet takes a number for a factor
-        raise fields.refuse("img_scale", value, "(width, height)")
-    width, height = Fields({"img_scale": value}, fields.path).size("img_scale")
-    return height, width
+    several = isinstance(value, list | tuple) and value and isinstance(value[0], list | tuple)
+    boxes = value if several else [value]
+    return [_sides(fields, "img_scale", box)[::-1] for box in boxes]  # of (width, height)
 
 
 def _parse_flips(fields: Fields) -> list[FlipDirection]:
@@ -274,7 +265,7 @@ def _parse_resize(fields: Fields, scale: Size | None) -> Step:
     fields.only("interpolation", "bilinear", default="bilinear")
     fields.skip("multiscale_mode", "bbox_clip_border")  # of training, of detection
     if scale is None:  # mmdet passes over its own box where MultiScaleFlipAug has one
-        scale = _parse_box(fields, own)
+        scale = _sides(fields, "img_scale", own)[::-1]
     return Resize(scale, fields.boolean("keep_ratio", True))
 
 
@@ -282,8 +273,8 @@ def _parse_resize_to_multiple(fields: Fields, scale: Size | None) -> Step:
     interpolation = fields.take("interpolation", None)
     if interpolation not in (None, "bilinear"):
         raise fields.refuse("interpolation", interpolation, "'bilinear'")
-    width, height = fields.size("size_divisor", 32)
-    return ResizeToMultiple((height, width))
+    value = fields.take("size_divisor", 32)
+    return ResizeToMultiple(_sides(fields, "size_divisor", value, single=True)[::-1])
 
 
 def _parse_normalize(fields: Fields, scale: Size | None) -> Step:
@@ -302,11 +293,12 @@ def _parse_pad(fields: Fields, scale: Size | None) -> Step:
         value = _channels(fields, "pad_val", value)
     else:
         value = _channels(fields, "pad_val", [value] * 3)[0]
-    if fields.has("size") == fields.has("size_divisor"):
-        raise fields.refuse("size", fields.take("size", None), "either a size or a size_divisor")
-    if fields.has("size"):
-        return Pad(size=fields.size("size"), value=value)
-    return Pad(divisor=fields.integer("size_divisor", high=2**16), value=value)
+    size, divisor = fields.take("size", None), fields.take("size_divisor", None)
+    if (size is None) == (divisor is None):
+        raise fields.refuse("size", size, "either a size or a size_divisor")
+    if size is None:
+        return Pad(divisor=_sides(fields, "size_divisor", divisor, single=True)[0], value=value)
+    return Pad(size=_sides(fields, "size", size), value=value)  # (height, width) already
 
 
 _PARSERS: Mapping[str, Callable[[Fields, Size | None], Step]] = {
@@ -316,6 +308,14 @@ _PARSERS: Mapping[str, Callable[[Fields, Size | None], Step]] = {
     "Pad": _parse_pad,
 }
 """Each takes the arguments of a transform, and the box of the view or None."""
+
+
+def _sides(fields: Fields, key: str, value: object, *, single: bool = False) -> tuple[int, int]:
+    """Two sides in pixels, in their order; `single`: or one number for both."""
+    sides = list(value) if isinstance(value, list | tuple) else [value] * 2 if single else []
+    if len(sides) != 2 or any(type(side) is not int or not 1 <= side <= 2**16 for side in sides):
+        raise fields.refuse(key, value, "two whole numbers from 1 to 65536")
+    return sides[0], sides[1]
 
 
 def _channels(fields: Fields, key: str, value: object) -> tuple[float, float, float]:
