@@ -29,7 +29,24 @@ Size = tuple[int, int]
 
 FlipDirection = Literal["horizontal", "vertical"]
 
-_WITHOUT_EFFECT = ("ImageToTensor", "DefaultFormatBundle", "Collect")
+_FORMATTING = ("ImageToTensor", "DefaultFormatBundle", "Collect")
+
+_FIXED = {
+    "to_float32": False,
+    "scale_factor": None,
+    "ratio_range": None,  # of it one would be drawn at random
+    "override": False,
+    "backend": "cv2",
+    "interpolation": "bilinear",
+    "pad_to_square": False,
+}
+"""Arguments of which one value is honoured."""
+
+_WITHOUT_EFFECT = (
+    *("color_type", "channel_order", "file_client_args", "imdecode_backend"),  # of loaders
+    *("multiscale_mode", "bbox_clip_border"),  # of training, of detection
+    *("flip_ratio", "prob", "direction"),  # of RandomFlip: MultiScaleFlipAug decides
+)
 
 
 @dataclass(frozen=True)
@@ -160,12 +177,9 @@ def parse_test_pipeline(pipeline: object) -> InputTransform:
             f"needs, but it consists of {shown(kinds)}. Change it in mmcv_config.py"
         )
     (_, loader), (_, fields) = outer
-    loader.only("to_float32", False, default=False)
-    loader.skip("color_type", "channel_order", "file_client_args", "imdecode_backend")
     loader.finish()
     transforms = _transforms(fields.take("transforms"))
     scales, flips = _parse_scales(fields), [None, *_parse_flips(fields)]
-    fields.only("scale_factor", None, default=None)
     fields.finish()
     if len(scales) * len(flips) > MAX_VIEWS:
         raise ConfigError(
@@ -197,6 +211,9 @@ def _transform(config: object) -> tuple[str, Fields]:
         raise fields.refuse("type", kind, "the name of a transform")
     kind = kind.removeprefix("mmdet.")
     fields.path = f"test pipeline: {kind[:100]}"
+    fields.skip(*_WITHOUT_EFFECT)
+    for key, fixed in _FIXED.items():
+        fields.only(key, fixed, default=fixed)
     return kind, fields
 
 
@@ -227,18 +244,17 @@ def _parse_view(transforms: list[object], scale: Size | None, flip: FlipDirectio
     kinds = []
     for config in transforms:
         kind, fields = _transform(config)
-        if kind in _WITHOUT_EFFECT:
+        if kind in _FORMATTING:
             continue
         if kind in kinds and kind in ("Resize", "RandomFlip"):
             raise fields.refuse("type", kind, "no more than one of it")
         kinds.append(kind)
-        if kind == "RandomFlip":  # MultiScaleFlipAug decides, so what it says has no effect
-            fields.skip("flip_ratio", "prob", "direction")
+        if kind == "RandomFlip":
             steps += [] if flip is None else [Flip(flip)]
         elif kind in _PARSERS:
             steps.append(_PARSERS[kind](fields, scale))
         else:
-            known = ", ".join([*_PARSERS, "RandomFlip", *_WITHOUT_EFFECT])
+            known = ", ".join([*_PARSERS, "RandomFlip", *_FORMATTING])
             raise fields.refuse("type", kind, f"some of {known}")
         fields.finish()
     view = View(tuple(steps), flip)
@@ -259,20 +275,12 @@ def _parse_view(transforms: list[object], scale: Size | None, flip: FlipDirectio
 
 def _parse_resize(fields: Fields, scale: Size | None) -> Step:
     own = fields.take("img_scale", None)
-    fields.only("ratio_range", None, default=None)  # it is random
-    fields.only("override", False, default=False)
-    fields.only("backend", "cv2", default="cv2")
-    fields.only("interpolation", "bilinear", default="bilinear")
-    fields.skip("multiscale_mode", "bbox_clip_border")  # of training, of detection
     if scale is None:  # mmdet passes over its own box where MultiScaleFlipAug has one
         scale = _sides(fields, "img_scale", own)[::-1]
     return Resize(scale, fields.boolean("keep_ratio", True))
 
 
 def _parse_resize_to_multiple(fields: Fields, scale: Size | None) -> Step:
-    interpolation = fields.take("interpolation", None)
-    if interpolation not in (None, "bilinear"):
-        raise fields.refuse("interpolation", interpolation, "'bilinear'")
     value = fields.take("size_divisor", 32)
     return ResizeToMultiple(_sides(fields, "size_divisor", value, single=True)[::-1])
 
@@ -285,7 +293,6 @@ def _parse_normalize(fields: Fields, scale: Size | None) -> Step:
 
 
 def _parse_pad(fields: Fields, scale: Size | None) -> Step:
-    fields.only("pad_to_square", False, default=False)
     value = fields.take("pad_val", 0)
     if isinstance(value, Mapping):
         value = value.get("img", 0)
@@ -312,7 +319,9 @@ _PARSERS: Mapping[str, Callable[[Fields, Size | None], Step]] = {
 
 def _sides(fields: Fields, key: str, value: object, *, single: bool = False) -> tuple[int, int]:
     """Two sides in pixels, in their order; `single`: or one number for both."""
-    sides = list(value) if isinstance(value, list | tuple) else [value] * 2 if single else []
+    sides: list[Any] = (
+        list(value) if isinstance(value, list | tuple) else [value] * 2 if single else []
+    )
     if len(sides) != 2 or any(type(side) is not int or not 1 <= side <= 2**16 for side in sides):
         raise fields.refuse(key, value, "two whole numbers from 1 to 65536")
     return sides[0], sides[1]

@@ -38,7 +38,6 @@ def views(*transforms, **augmentation):
         ({**RESIZE, "img_scale": [(9, 8), (7, 6)], "multiscale_mode": "range"}, Resize((20, 40))),
         (MULTIPLE, ResizeToMultiple((32, 32))),
         ({**MULTIPLE, "size_divisor": (8, 16)}, ResizeToMultiple((16, 8))),
-        ({**MULTIPLE, "interpolation": None}, ResizeToMultiple()),
         (NORM, Normalize((1, 2, 3), (4, 5, 6))),
         ({**NORM, "to_rgb": False}, Normalize((1, 2, 3), (4, 5, 6), to_rgb=False)),
         ({"type": "Pad", "size": [8, 9]}, Pad(size=(8, 9))),
