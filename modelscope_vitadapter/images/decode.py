@@ -124,8 +124,7 @@ def open_image(content: bytes, name: str, formats: Sequence[str] = FORMATS) -> I
 
     Raises:
         ImageError: the content is empty, of no such format, or a bomb (see `refuse_bombs`).
-        Image.DecompressionBombError: an image inside of it (ICO, GIF), or a WebP image, is beyond
-            Pillow's own limit.
+        Image.DecompressionBombError: its decoder keeps to Pillow's own limit (WebP, ICO).
     """
     if not content:
         raise ImageError(

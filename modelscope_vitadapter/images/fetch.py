@@ -33,6 +33,7 @@ MAX_REDIRECTS = 10
 """Longest chain of redirects that is followed."""
 
 _CHUNK_BYTES = 2**16
+_LOCAL = "pass a local file"
 _ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
 """Of what was asked not to be encoded. These grow by a thousand times at most in one packet; what
 others can, older versions of urllib3 unpack without a limit."""
@@ -122,9 +123,8 @@ def fetch_url(
 
     def check_time() -> None:
         if time.monotonic() >= end:
-            raise ImageError(
-                f"{name} can't be fetched: the whole answer takes too long, more than "
-                f"{seconds:g} s; pass a local file"
+            raise _refusal(
+                name, f"the whole answer takes too long, more than {seconds:g} s", _LOCAL
             )
 
     # Images are compressed by themselves; some servers encode their answer all the same.
@@ -143,20 +143,15 @@ def fetch_url(
     except Exception as error:  # of requests, urllib3, sockets, or of decoding an address
         # The cause is left out of the trace: its text holds the address with its secrets.
         raise _not_fetched(name, error, silence) from None
-    raise ImageError(
-        f"{name} can't be fetched: more than {MAX_REDIRECTS} redirects; pass the address that "
-        "they lead to"
-    )
+    raise _refusal(name, f"more than {MAX_REDIRECTS} redirects", "pass where they lead to")
 
 
 def _next_address(session: requests.Session, url: str, target: str, name: str) -> str:
     """Where a redirect leads; user name and password are kept for the same host."""
     address = urljoin(url, target.encode("latin-1").decode("utf-8"))
     if not is_url(address):
-        raise ImageError(
-            f"{name} can't be fetched: it leads to an address other than http or https; pass the "
-            "address of the image itself"
-        )
+        what = "it leads to an address other than http or https"
+        raise _refusal(name, what, "pass the address of the image itself")
     user, has_user, _ = urlsplit(url).netloc.rpartition("@")
     parts = urlsplit(address)
     if has_user and "@" not in parts.netloc and not session.should_strip_auth(url, address):
@@ -171,19 +166,15 @@ def _check_head(answer: requests.Response, max_bytes: int, name: str) -> None:
             f"{name} does not exist: the server answers {status}; check the address"
         )
     if status != 200:
-        raise ImageError(
-            f"{name} can't be fetched: the server answers {status}, expected 200; check the "
-            "address, and whether one has to log in"
-        )
+        remedy = "check the address, and whether one has to log in"
+        raise _refusal(name, f"the server answers {status}, expected 200", remedy)
     length = answer.headers.get("Content-Length", "")
     if length.isdecimal() and (len(length) > 20 or int(length) > max_bytes):
         raise _too_long(name, max_bytes)
     encoding = answer.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
-        raise ImageError(
-            f"{name} can't be fetched: the answer is encoded more than once or in an unusual way "
-            f"({encoding!r:.60}), expected the image as it is, or gzip; pass a local file"
-        )
+        what = f"the answer is encoded more than once or in an unusual way ({encoding!r:.60})"
+        raise _refusal(name, f"{what}, expected the image as it is, or gzip", _LOCAL)
 
 
 def _read_body(
@@ -214,15 +205,17 @@ def _not_fetched(name: str, error: Exception, silence: tuple[float, float]) -> I
     import urllib3
 
     if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
-        return ImageError(
-            f"{name} can't be fetched: the server did not answer within {silence[0]:g} s "
-            f"(connection) or {silence[1]:g} s (data); try again, or pass a local file"
+        waited = f"{silence[0]:g} s (connection) or {silence[1]:g} s (data)"
+        return _refusal(
+            name, f"the server did not answer within {waited}", f"try again, or {_LOCAL}"
         )
     reason, cause = "", error.__context__
     while cause is not None and not reason:  # what the operating system said
         reason = f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
         cause = cause.__cause__ or cause.__context__
-    return ImageError(
-        f"{name} can't be fetched: {type(error).__name__}{reason}; check the address and the "
-        "network, or pass a local file"
-    )
+    remedy = f"check the address and the network, or {_LOCAL}"
+    return _refusal(name, f"{type(error).__name__}{reason}", remedy)
+
+
+def _refusal(name: str, what: str, remedy: str) -> ImageError:
+    return ImageError(f"{name} can't be fetched: {what}; {remedy}")

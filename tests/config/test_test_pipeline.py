@@ -138,6 +138,7 @@ def test_pipelines_of_another_form_are_refused(config, words):
         ({"img_scale": (40, -1)}, "two whole numbers from 1 to 65536"),
         ({"img_scale": [("40", 20.5)]}, "img_scale = .'40', 20.5. .*two whole numbers"),
         ({"img_scale": (65536, 65536)}, "at most 67108864 pixels"),
+        ({"img_scale": (65536, 2048)}, "2048 x 65536 pixels of 2048 x 65536"),
         ({"img_scale": [(4, 2)] * 33, "flip": True}, "33 scales times 2 flips.*at most 64"),
         ({"flip": True, "flip_direction": "diagonal"}, "flip_direction = 'diagonal'"),
         ({"flip": True, "flip_direction": ["horizontal", 3]}, "flip_direction"),

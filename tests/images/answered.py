@@ -86,7 +86,7 @@ EXIF_WRITERS = ("JPEG", "PNG", "WEBP", "TIFF")
 WIDE = np.dstack([RGB.astype(np.uint16) * 257 + 40] * 2)[:, :, :4].copy()
 FLOATS = (BGR / 3).astype(np.float32)
 
-JPEG = {
+ANSWERED = {
     "JPEG": plain("JPEG", quality=90),
     "JPEG, progressive": plain("JPEG", progressive=True),
     "JPEG, grey": plain("JPEG", in_mode("L")),
@@ -101,8 +101,6 @@ JPEG = {
         ]
     ),
     "MPO (several JPEGs of a stereo camera)": several("MPO"),
-}
-PNG = {
     "PNG": plain("PNG"),
     "PNG without its end": Answered(lambda: [without_end(encode(PICTURE, "PNG"))]),
     "PNG whose pixels have a wrong checksum": Answered(lambda: [wrong_checksum(b"IDAT")]),
@@ -119,8 +117,6 @@ PNG = {
     "PNG, 16-bit grey": Answered(lambda: [encode(Image.fromarray(GREY_16), "PNG")], grey(GREY_16)),
     "PNG, 16-bit colour": Answered(lambda: [png_of(WIDE[:, :, :3], 2), png_of(WIDE, 6)]),
     "PNG, animated": several("PNG"),
-}
-OTHERS = {
     "WebP": plain("WEBP"),
     "WebP, lossless": plain("WEBP", lossless=True),
     "WebP with alpha": plain("WEBP", translucent()),
@@ -143,8 +139,6 @@ OTHERS = {
     "PSD": Answered(lambda: [psd()], BGR),
     "JPEG 2000": plain("JPEG2000"),
     "AVIF": plain("AVIF"),
-}
-TIFF = {
     "TIFF": plain("TIFF"),
     "TIFF, compressed (LZW, Deflate, JPEG)": Answered(
         lambda: [
@@ -170,8 +164,6 @@ TIFF = {
         lambda: [encode(Image.fromarray(np.ascontiguousarray(FLOATS[:, :, 0])), "TIFF")],
         np.repeat(FLOATS[:, :, :1], 3, axis=2),
     ),
-}
-ABOUT_FILES = {
     "EXIF orientations 1 to 8": Answered(
         lambda: [with_exif(kind, turn) for kind in EXIF_WRITERS for turn in range(1, 9)]
     ),
@@ -195,8 +187,6 @@ ABOUT_FILES = {
     "10000 x 1": ones(10000, 1),
     "40 x 8000": ones(40, 8000),
     "8000 x 40": ones(8000, 40),
-}
-IN_MEMORY = {
     "PIL image of any mode": Answered(lambda: [in_mode(mode) for mode in MODES]),
     "array of 8 bits, with or without alpha": Answered(
         lambda: [BGR.copy(), BGR, np.dstack([BGR, BGR[:, :, 0]])], BGR
@@ -210,4 +200,3 @@ IN_MEMORY = {
     ),
     "array of floats from 0 to 255": Answered(lambda: [FLOATS, FLOATS.astype("f8")], FLOATS),
 }
-ANSWERED = {**JPEG, **PNG, **OTHERS, **TIFF, **ABOUT_FILES, **IN_MEMORY}

@@ -86,7 +86,7 @@ def with_value(value):
     return values
 
 
-NOT_PICTURES = {
+REFUSED = {
     "zero bytes": Refused(lambda: [b""], "is empty, expected an encoded image"),
     "text": content(b"hello, world\n", b"a" * 5000),
     "HTML": content(b"<!doctype html><p>404"),
@@ -98,8 +98,6 @@ NOT_PICTURES = {
     ),
     "random bytes": content(np.random.default_rng(8).bytes(5000), bytes(5000)),
     "HEIC without a plug-in of Pillow": content(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)),
-}
-DAMAGE = {
     "JPEG, cut short": cut("JPEG"),
     "PNG, cut short": cut("PNG"),
     "PNG, header only": content(b"\x89PNG\r\n\x1a\n"),
@@ -118,8 +116,6 @@ DAMAGE = {
         lambda: [encode(Image.fromarray(np.array([[-1, 300]], np.float32)), "TIFF")],
         "values from -1.0 to 300.0.* scale it first",
     ),
-}
-LARGE = {
     "decompression bomb, PNG": Refused(
         lambda: [png(30_000, 30_000, 8, 2, b"")], r"900000000 pixels.*max_pixels="
     ),
@@ -147,8 +143,6 @@ LARGE = {
         "768 pixels .*at most 767.*reduce it first",
         options={"max_pixels": 767},
     ),
-}
-ARRAYS = {
     "array without elements": array("is empty; expected", BGR[:0], BGR[:, :0], np.array([])),
     "array of 1 or of 4 and more dimensions": array(
         "is no image: expected", RGB.ravel(), BGR[None], BGR[None, None]
@@ -174,8 +168,6 @@ ARRAYS = {
     "None, numbers, open files, tensors": array(
         "is no image: expected a path", None, 7, io.BytesIO(b"x"), error=ImageTypeError
     ),
-}
-ADDRESSES = {
     "file that does not exist": array(
         "does not exist, .* check the path", "missing.png", error=ImageNotFoundError
     ),
@@ -189,4 +181,3 @@ ADDRESSES = {
     ),
     "data: URL": array("data URL.*b64decode", "data:image/png;base64,iVBORw0KGgo="),
 }
-REFUSED = {**NOT_PICTURES, **DAMAGE, **LARGE, **ARRAYS, **ADDRESSES}
