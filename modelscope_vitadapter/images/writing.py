@@ -16,7 +16,7 @@ from modelscope_vitadapter.errors import ImageError
 def write_image(path: str | os.PathLike[str], bgr: NDArray[Any]) -> None:
     """Writes an image file; its suffix chooses the format.
 
-    The image is encoded in memory and written as bytes, since `cv2.imwrite` cannot open paths
+    The image is encoded in memory and written as bytes, since `cv2.imwrite` can't open paths
     with letters outside the system's code page on Windows.
 
     Args:
@@ -26,7 +26,7 @@ def write_image(path: str | os.PathLike[str], bgr: NDArray[Any]) -> None:
 
     Raises:
         ImageError: the suffix names no format that OpenCV writes, or the array is no image.
-        OSError: the file cannot be written.
+        OSError: the file can't be written.
     """
     path = Path(path)
     pixels = np.asarray(bgr)
