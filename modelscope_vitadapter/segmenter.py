@@ -16,10 +16,11 @@ from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.checkpoint.locate import find_checkpoint
 from modelscope_vitadapter.config.model_config import ModelConfig, load_model_config
 from modelscope_vitadapter.config.settings import parse_adapter_form
+from modelscope_vitadapter.config.test_pipeline import InputTransform
 from modelscope_vitadapter.devices import parse_torch_dtype, prepare_forked_process
 from modelscope_vitadapter.errors import ConfigNotFoundError
-from modelscope_vitadapter.images.inputs import read_image
-from modelscope_vitadapter.images.transforms import InputTransform, NetworkInput, apply_transform
+from modelscope_vitadapter.images.reading import read_image
+from modelscope_vitadapter.images.transforms import NetworkInput, apply_transform
 from modelscope_vitadapter.inference.batches import automatic_batch_size
 from modelscope_vitadapter.inference.memory import check_image_fits
 from modelscope_vitadapter.inference.predictor import predict
@@ -147,8 +148,8 @@ def prepare_image(
 
     Args:
         transform: the test pipeline.
-        source: anything that `images.inputs.read_image` takes.
-        max_pixels: largest image that is read; `images.pictures.MAX_PIXELS` by default.
+        source: anything that `images.reading.read_image` takes.
+        max_pixels: largest image that is read; `images.reading.MAX_PIXELS` by default.
 
     Raises:
         ImageError: it can't be taken as an image, or what is made of it doesn't fit into the memory

@@ -12,8 +12,8 @@ from modelscope_vitadapter.config.model_settings import (
 )
 from modelscope_vitadapter.config.reader import execute_config, read_config
 from modelscope_vitadapter.config.settings import ModelSettings
+from modelscope_vitadapter.config.test_pipeline import InputTransform, parse_test_pipeline
 from modelscope_vitadapter.errors import ConfigError, UnreadableConfigError
-from modelscope_vitadapter.images.transforms import InputTransform, parse_transform
 
 CONFIG_FILE = "mmcv_config.py"
 
@@ -73,5 +73,5 @@ def _read_settings(config: ConfigDict) -> ModelConfig:
         settings=settings,
         classes=list(parse_classes(config, num_classes)),
         palette=parse_palette(config, num_classes),
-        transform=parse_transform(find_input_transform(config)),
+        transform=parse_test_pipeline(find_input_transform(config)),
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError, ImageNotFoundError
-from modelscope_vitadapter.images.columns import image_column
-from modelscope_vitadapter.images.fetch import fetch_url, read_file
-from modelscope_vitadapter.images.naming import is_url
-from modelscope_vitadapter.images.pictures import MAX_PIXELS
-from modelscope_vitadapter.images.pillow_limit import pillow_limit
+from modelscope_vitadapter.images.decode import check_pixels, open_image
+from modelscope_vitadapter.images.reading import image_column, read_bytes
 
 FORMATS = ("PNG", "TIFF", "BMP", "PPM", "TGA", "JPEG", "WEBP")
 """Formats of label maps that are opened; of these, JPEG and WebP are refused by name."""
@@ -55,7 +50,7 @@ def read_label_map(source: object, name: str) -> NDArray[np.integer]:
         if isinstance(source, Image.Image):
             return _ids_of(source, name)
         if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
-            return _decode(_content(source), name)
+            return _decode(read_bytes(source), name)
     except DataSetError:
         raise
     except ImageNotFoundError as error:
@@ -67,20 +62,11 @@ def read_label_map(source: object, name: str) -> NDArray[np.integer]:
     return _checked_array(np.asarray(source), name)
 
 
-def _content(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> bytes:
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source)
-    if isinstance(source, str) and is_url(source):
-        return fetch_url(source)
-    return read_file(Path(source))
-
-
 def _decode(content: bytes, name: str) -> NDArray[np.integer]:
     if not content:
         raise DataSetError(f"{name} is empty; {_EXPECTED}")
-    Image.init()
-    formats = [kind for kind in FORMATS if kind in Image.OPEN]
-    with pillow_limit(MAX_PIXELS), Image.open(io.BytesIO(content), formats=formats) as picture:
+    with open_image(content, name, FORMATS) as picture:
+        check_pixels(picture, name)
         if picture.format in LOSSY:
             raise DataSetError(
                 f"{name} is a {picture.format}, which changes ids when it is saved; {_EXPECTED}. "

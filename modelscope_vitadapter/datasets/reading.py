@@ -20,7 +20,7 @@ from modelscope_vitadapter.errors import (
     ImageError,
     ImageNotFoundError,
 )
-from modelscope_vitadapter.images.inputs import read_image
+from modelscope_vitadapter.images.reading import read_image
 
 TURNED = (5, 6, 7, 8)
 """EXIF orientations that exchange height and width."""

@@ -16,7 +16,7 @@ class Sample:
 
     Attributes:
         name: the picture's in messages: its path, or the row that it stands in.
-        image: anything that `images.inputs.read_image` takes.
+        image: anything that `images.reading.read_image` takes.
         label: anything that `labelled.label_maps.read_label_map` takes.
         label_name: the label map's in messages.
     """

@@ -1,1 +1,1 @@
-"""Pictures in and out: reading inputs, the test-time transforms, writing results."""
+"""Images in and out: reading inputs, the test transforms applied, writing results."""

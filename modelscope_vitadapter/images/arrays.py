@@ -17,7 +17,7 @@ _logger = get_logger()
 
 
 def array_to_bgr(array: NDArray[Any], name: str | None = None) -> NDArray[Any]:
-    """Turn an array into a BGR image.
+    """Turns an array into a BGR image.
 
     As in the built-in pipeline of ModelScope, three channels are blue, green, red, a grey image
     is repeated three times, and floats stay floats. Booleans stand for black and white, an alpha
@@ -26,15 +26,15 @@ def array_to_bgr(array: NDArray[Any], name: str | None = None) -> NDArray[Any]:
     Args:
         array: `(H, W, 3)` BGR, `(H, W, 4)` BGRA, `(H, W)` or `(H, W, 1)` grey; bool, or integer
             or float of any width with values in 0..255. Any strides; it is never modified.
-        name: How error messages call the input; a description of the array if None.
+        name: how error messages call the input; a description of the array if None.
 
     Returns:
         `(H, W, 3)` BGR, C-contiguous and writable, a copy: float32 in 0..255 for a float array,
         else uint8.
 
     Raises:
-        ImageTypeError: The elements are no real numbers.
-        ImageError: The shape or a value is none of an image.
+        ImageTypeError: the elements are no real numbers.
+        ImageError: the shape or a value is none of an image.
     """
     array = np.asarray(array)
     name = name or describe(array)
@@ -63,12 +63,12 @@ def _check_shape(array: NDArray[Any], name: str) -> None:
     elif array.ndim == 4:
         hint = "; pass the images of a batch as a list"
     elif array.ndim == 1 and array.dtype == np.uint8:
-        hint = "; pass an encoded picture as bytes: array.tobytes()"
+        hint = "; pass an encoded image as bytes: array.tobytes()"
     raise ImageError(f"{name} is no image: {_EXPECTED}{hint}")
 
 
 def _to_pixels(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return the values as uint8 or float32, once they are known to lie in 0..255."""
+    """The values as uint8 or float32, once they are known to lie in 0..255."""
     if array.dtype.kind == "b":
         white: NDArray[np.uint8] = array.view(np.uint8) * np.uint8(255)
         return white

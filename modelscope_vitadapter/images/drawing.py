@@ -1,4 +1,4 @@
-"""Coloured pictures of segmentation masks."""
+"""Coloured drawings of segmentation masks."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ COCO_PANOPTIC_PALETTE: NDArray[np.uint8] = np.frombuffer(
 
 
 def semantic_seg_masks_to_image(masks: Sequence[ArrayLike]) -> NDArray[np.float64]:
-    """Paint masks over each other, each in its own colour.
+    """Paints masks over each other, each in its own colour.
 
     The same drawing as `semantic_seg_masks_to_image` of ModelScope 1.40.2, which needs mmdet 2.x
     for its colours and has none for a mask after the 133rd.
 
     Args:
-        masks: At least one mask, each `(H, W)` of any dtype; what is not zero belongs to the mask.
+        masks: at least one mask, each `(H, W)` of any dtype; what is not zero belongs to the mask.
             The k-th mask has the k-th colour of `COCO_PANOPTIC_PALETTE`, which starts over after
             its last one; later masks cover earlier ones.
 
@@ -48,11 +48,11 @@ def semantic_seg_masks_to_image(masks: Sequence[ArrayLike]) -> NDArray[np.float6
         palette in its order; `cv2.imwrite` takes them for BGR, as it does with ModelScope's.
 
     Raises:
-        ImageError: There is no mask, or the masks differ in size.
+        ImageError: there is no mask, or the masks differ in size.
     """
     if len(masks) == 0:
         raise ImageError(
-            "semantic_seg_masks_to_image was given no mask, so the size of the picture is "
+            "semantic_seg_masks_to_image was given no mask, so the size of the drawing is "
             "unknown; give it at least one (H, W) mask."
         )
     first = np.asarray(masks[0])

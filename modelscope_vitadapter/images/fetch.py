@@ -1,16 +1,16 @@
-"""The bytes of an encoded picture, from a file or from the web."""
+"""The bytes of an encoded image, from a file or from the web."""
 
 from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from modelscope_vitadapter.errors import ImageError, ImageNotFoundError
-from modelscope_vitadapter.images.deadline import Deadline, watched_session
 from modelscope_vitadapter.images.naming import describe, is_url
 
 if TYPE_CHECKING:
@@ -22,42 +22,33 @@ MAX_FILE_BYTES = 2**30
 MAX_DOWNLOAD_BYTES = 2**28
 """Longest answer that is accepted from a URL, in bytes (256 MiB)."""
 
-CONNECT_SECONDS = 10.0
-"""Longest wait for a connection to a web server."""
-
-READ_SECONDS = 30.0
-"""Longest silence of a web server within an answer."""
+SILENCE_SECONDS = (10.0, 30.0)
+"""Longest wait for a connection to a web server, and for the next bytes of an answer."""
 
 DOWNLOAD_SECONDS = 300.0
-"""Longest time for everything, redirects included: a server that sends a byte now and then ends
-too."""
+"""Longest time for everything, redirects included; looked at once the headers of an answer are
+there, and after each packet of its body."""
 
 MAX_REDIRECTS = 10
 """Longest chain of redirects that is followed."""
 
 _CHUNK_BYTES = 2**16
-_GONE = (404, 410)
-_ENCODINGS = {"", "identity", "gzip", "x-gzip", "deflate"}
+_LOCAL = "pass a local file"
+_ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
 """Of what was asked not to be encoded. These grow by a thousand times at most in one packet; what
 others can, older versions of urllib3 unpack without a limit."""
 
 
 def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """Read an image file.
-
-    The file is read as bytes and decoded elsewhere, so that names with letters outside the
-    system's code page work on Windows too.
+    """Reads an image file, as bytes so that names of any letters work on Windows too.
 
     Args:
-        path: The file.
-        max_bytes: Longest file that is read, in bytes.
-
-    Returns:
-        The content of the file.
+        path: the file.
+        max_bytes: longest file that is read, in bytes.
 
     Raises:
-        ImageNotFoundError: There is no such file.
-        ImageError: The path is a directory, a pipe or a device, cannot be read, or holds more than
+        ImageNotFoundError: there is no such file.
+        ImageError: the path is a directory, a pipe or a device, can't be read, or holds more than
             `max_bytes`.
     """
     name = describe(path)
@@ -67,29 +58,30 @@ def read_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
                 f"{name} is a directory, expected an image file: pass one of its files"
             )
         with open(path, "rb", opener=_open_without_waiting) as stream:
-            about = os.fstat(stream.fileno())
-            if not stat.S_ISREG(about.st_mode):
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise ImageError(
                     f"{name} is a pipe or a device, expected an image file: read it yourself and "
                     "pass the bytes"
                 )
-            length = min(about.st_size, max_bytes)
-            return _read_at_most(stream.read, max_bytes, name, at_first=length + 1)
+            content = stream.read(max_bytes + 1)
+    except ImageError:
+        raise
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageNotFoundError(
             f"{name} does not exist, expected an image file; check the path"
         ) from error
     except (OSError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(
-            f"{name} cannot be read: {reason}; expected an image file that may be opened"
+            f"{name} can't be read: {getattr(error, 'strerror', None) or error}; expected an image "
+            "file that may be opened"
         ) from error
+    if len(content) > max_bytes:
+        raise _too_long(name, max_bytes)
+    return content
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; a named pipe would make a plain `open` wait for whoever writes to it."""
+    """Opens a file; a named pipe would make a plain `open` wait for whoever writes to it."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -97,81 +89,69 @@ def fetch_url(
     url: str,
     *,
     max_bytes: int = MAX_DOWNLOAD_BYTES,
-    connect_seconds: float = CONNECT_SECONDS,
-    read_seconds: float = READ_SECONDS,
-    download_seconds: float = DOWNLOAD_SECONDS,
+    silence: tuple[float, float] = SILENCE_SECONDS,
+    seconds: float = DOWNLOAD_SECONDS,
 ) -> bytes:
-    """Fetch an encoded picture over http or https.
+    """Fetches an encoded image over http or https.
 
     Redirects are followed to http and https only: no other scheme, thus no local file, can be
     reached through an address.
 
     Args:
-        url: An address that begins with `http://` or `https://`.
-        max_bytes: Longest answer that is accepted, in bytes, after content decoding.
-        connect_seconds: Longest wait for a connection.
-        read_seconds: Longest silence of the server.
-        download_seconds: Longest time for the whole, redirects included.
+        url: an address that begins with `http://` or `https://`.
+        max_bytes: longest answer that is accepted, in bytes, after content decoding.
+        silence: see `SILENCE_SECONDS`.
+        seconds: see `DOWNLOAD_SECONDS`.
 
     Returns:
         The body of the answer.
 
     Raises:
-        ImageNotFoundError: The server answers that there is no such resource.
-        ImageError: Anything else that keeps the picture from arriving.
+        ImageNotFoundError: the server answers that there is no such resource.
+        ImageError: anything else that keeps the image from arriving.
     """
+    import requests
+
+    class Session(requests.Session):
+        """Follows no redirect by itself, since it would read the redirect's body to its end."""
+
+        def get_redirect_target(self, resp: requests.Response) -> None:
+            return None
+
     name = describe(url)
-    silence = (connect_seconds, read_seconds)
-    with Deadline(download_seconds) as deadline, watched_session(deadline) as session:
-        try:
-            return _fetch(session, url, name, max_bytes, silence, deadline)
-        except ImageError:
-            raise
-        except Exception as error:  # of requests, urllib3, sockets, or of decoding an address
-            # The cause is left out of the trace: its text holds the address with its secrets.
-            raise _not_fetched(name, error, silence, deadline) from None
+    end = time.monotonic() + seconds
 
+    def check_time() -> None:
+        if time.monotonic() >= end:
+            raise _refusal(
+                name, f"the whole answer takes too long, more than {seconds:g} s", _LOCAL
+            )
 
-def _fetch(
-    session: requests.Session,
-    url: str,
-    name: str,
-    max_bytes: int,
-    silence: tuple[float, float],
-    deadline: Deadline,
-) -> bytes:
-    for _ in range(MAX_REDIRECTS + 1):
-        # Pictures are compressed by themselves; some servers encode their answer all the same.
-        headers = {"Accept-Encoding": "identity"}
-        with session.get(url, stream=True, timeout=silence, headers=headers) as answer:
-            target = _redirect_target(answer)
-            if target is None:
-                _check_head(answer, max_bytes, name)
-                content = _read_at_most(_reader(answer.raw), max_bytes, name, deadline=deadline)
-                if deadline.passed:  # the connection was shut down, which looks like an end
-                    raise _too_slow(name, deadline)
-                return content
-        url = _next_address(session, url, target, name)
-    raise ImageError(
-        f"{name} cannot be fetched: more than {MAX_REDIRECTS} redirects; pass the address that "
-        "they lead to"
-    )
-
-
-def _redirect_target(answer: requests.Response) -> str | None:
-    """Return where an answer sends its reader, as it is written there."""
-    if not answer.is_redirect:
-        return None
-    return answer.headers["Location"].encode("latin-1").decode("utf-8")
+    # Images are compressed by themselves; some servers encode their answer all the same.
+    headers = {"Accept-Encoding": "identity"}
+    try:
+        with Session() as session:
+            for _ in range(MAX_REDIRECTS + 1):
+                with session.get(url, stream=True, timeout=silence, headers=headers) as answer:
+                    if not answer.is_redirect:
+                        _check_head(answer, max_bytes, name)
+                        return _read_body(answer, max_bytes, name, check_time)
+                    url = _next_address(session, url, answer.headers["Location"], name)
+                check_time()
+    except ImageError:
+        raise
+    except Exception as error:  # of requests, urllib3, sockets, or of decoding an address
+        # The cause is left out of the trace: its text holds the address with its secrets.
+        raise _not_fetched(name, error, silence) from None
+    raise _refusal(name, f"more than {MAX_REDIRECTS} redirects", "pass where they lead to")
 
 
 def _next_address(session: requests.Session, url: str, target: str, name: str) -> str:
-    address = urljoin(url, target)
+    """Where a redirect leads; user name and password are kept for the same host."""
+    address = urljoin(url, target.encode("latin-1").decode("utf-8"))
     if not is_url(address):
-        raise ImageError(
-            f"{name} cannot be fetched: it leads to an address other than http or https; pass the "
-            "address of the picture itself"
-        )
+        what = "it leads to an address other than http or https"
+        raise _refusal(name, what, "pass the address of the image itself")
     user, has_user, _ = urlsplit(url).netloc.rpartition("@")
     parts = urlsplit(address)
     if has_user and "@" not in parts.netloc and not session.should_strip_auth(url, address):
@@ -181,50 +161,35 @@ def _next_address(session: requests.Session, url: str, target: str, name: str) -
 
 def _check_head(answer: requests.Response, max_bytes: int, name: str) -> None:
     status = answer.status_code
-    if status in _GONE:
+    if status in (404, 410):
         raise ImageNotFoundError(
             f"{name} does not exist: the server answers {status}; check the address"
         )
     if status != 200:
-        raise ImageError(
-            f"{name} cannot be fetched: the server answers {status}, expected 200; check the "
-            "address, and whether one has to log in"
-        )
+        remedy = "check the address, and whether one has to log in"
+        raise _refusal(name, f"the server answers {status}, expected 200", remedy)
     length = answer.headers.get("Content-Length", "")
-    if length.isdecimal() and (len(length) > len(str(max_bytes)) or int(length) > max_bytes):
+    if length.isdecimal() and (len(length) > 20 or int(length) > max_bytes):
         raise _too_long(name, max_bytes)
     encoding = answer.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
-        raise ImageError(
-            f"{name} cannot be fetched: the answer is encoded more than once or in an unusual way "
-            f"({encoding!r:.60}), expected the picture as it is, or gzip; pass a local file"
-        )
+        what = f"the answer is encoded more than once or in an unusual way ({encoding!r:.60})"
+        raise _refusal(name, f"{what}, expected the image as it is, or gzip", _LOCAL)
 
 
-def _reader(raw: object) -> Callable[[int], bytes]:
-    """Return a function that reads what has arrived, at most so many decoded bytes."""
-    # read1 returns after each packet, so the time limit also ends a trickling answer;
-    # urllib3 1.x has only read, which waits for the whole chunk.
-    read: Callable[..., bytes] = getattr(raw, "read1", None) or raw.read  # type: ignore[attr-defined]
-    return lambda size: read(size, decode_content=True)
-
-
-def _read_at_most(
-    read: Callable[[int], bytes],
-    max_bytes: int,
-    name: str,
-    *,
-    at_first: int = _CHUNK_BYTES,
-    deadline: Deadline | None = None,
+def _read_body(
+    answer: requests.Response, max_bytes: int, name: str, check_time: Callable[[], None]
 ) -> bytes:
-    first, rest = read(at_first), bytearray()
-    while chunk := read(_CHUNK_BYTES) if len(first) + len(rest) <= max_bytes else b"":
-        rest += chunk
-        if deadline is not None and deadline.passed:
-            raise _too_slow(name, deadline)
-    if len(first) + len(rest) > max_bytes:
-        raise _too_long(name, max_bytes)
-    return first + rest if rest else first
+    # read1 returns after each packet, so that the time is looked at while a body trickles in;
+    # urllib3 1.x has only read, which waits for the whole chunk.
+    read = getattr(answer.raw, "read1", answer.raw.read)
+    content = bytearray()
+    while chunk := read(_CHUNK_BYTES, decode_content=True):
+        content += chunk
+        if len(content) > max_bytes:
+            raise _too_long(name, max_bytes)
+        check_time()
+    return bytes(content)
 
 
 def _too_long(name: str, max_bytes: int) -> ImageError:
@@ -234,38 +199,23 @@ def _too_long(name: str, max_bytes: int) -> ImageError:
     )
 
 
-def _too_slow(name: str, deadline: Deadline) -> ImageError:
-    return ImageError(
-        f"{name} cannot be fetched: the whole answer takes too long, more than "
-        f"{deadline.seconds:g} s; pass a local file"
-    )
-
-
-def _not_fetched(
-    name: str, error: Exception, silence: tuple[float, float], deadline: Deadline
-) -> ImageError:
-    """Return what is raised in place of an error of the client."""
+def _not_fetched(name: str, error: Exception, silence: tuple[float, float]) -> ImageError:
+    """What is raised in place of an error of the client."""
     import requests
     import urllib3
 
-    if deadline.passed:
-        return _too_slow(name, deadline)
     if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
-        return ImageError(
-            f"{name} cannot be fetched: the server did not answer within {silence[0]:g} s "
-            f"(connection) or {silence[1]:g} s (data); try again, or pass a local file"
+        waited = f"{silence[0]:g} s (connection) or {silence[1]:g} s (data)"
+        return _refusal(
+            name, f"the server did not answer within {waited}", f"try again, or {_LOCAL}"
         )
-    reason = _reason(error)
-    return ImageError(
-        f"{name} cannot be fetched: {type(error).__name__}{reason}; check the address and the "
-        "network, or pass a local file"
-    )
+    reason, cause = "", error.__context__
+    while cause is not None and not reason:  # what the operating system said
+        reason = f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
+        cause = cause.__cause__ or cause.__context__
+    remedy = f"check the address and the network, or {_LOCAL}"
+    return _refusal(name, f"{type(error).__name__}{reason}", remedy)
 
 
-def _reason(error: BaseException | None) -> str:
-    """Return what the operating system said, if an error goes back to it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.strerror:
-            return f" ({error.strerror})"
-        error = error.__cause__ or error.__context__
-    return ""
+def _refusal(name: str, what: str, remedy: str) -> ImageError:
+    return ImageError(f"{name} can't be fetched: {what}; {remedy}")

@@ -14,12 +14,12 @@ from modelscope_vitadapter.validation import shorten
 
 
 def is_url(text: str) -> bool:
-    """Tell whether a string names a web resource that is fetched (http or https)."""
+    """Whether a string names a web resource that is fetched (http or https)."""
     return text[:8].lower().startswith(("http://", "https://"))
 
 
 def public_url(url: str) -> str:
-    """Return a URL without user name, password, query and fragment.
+    """A URL without user name, password, query and fragment.
 
     Signed addresses of object stores carry their secret in the query; error messages and logs
     are no place for it.
@@ -37,14 +37,10 @@ def public_url(url: str) -> str:
 
 
 def describe(source: object) -> str:
-    """Return a short name of an input for error messages.
+    """Names an input in one line for error messages: its path or address, size, or type.
 
     Args:
-        source: Anything that a caller may hand over as an image.
-
-    Returns:
-        One line that names the input: its path or address, its size and mode, or its type.
-        It never holds the content of a large input.
+        source: anything that a caller may hand over as an image; its content isn't shown.
     """
     if isinstance(source, os.PathLike):
         return f"image file {shorten(str(source))!r}"
@@ -54,10 +50,8 @@ def describe(source: object) -> str:
         if "://" in source:
             return f"address {public_url(source)!r}"
         return f"image file {shorten(source)!r}" if source else "an empty string"
-    if isinstance(source, bytes | bytearray):
-        return f"{len(source)} bytes"
-    if isinstance(source, memoryview):
-        return f"memoryview of {source.nbytes} bytes"
+    if isinstance(source, bytes | bytearray | memoryview):
+        return f"{memoryview(source).nbytes} bytes"
     if isinstance(source, Image.Image):
         width, height = source.size
         return f"PIL image (mode {source.mode}, height {height}, width {width})"

@@ -1,21 +1,31 @@
-"""The test-time transform: from a BGR image to what the network is given."""
+"""The test transforms, applied: from a BGR image to what the network is given.
+
+The results equal those of mmdet 2.28's transforms (and of ModelScope's `ResizeToMultiple`) to the
+bit for uint8 images; float images differ with the version of OpenCV by its rounding.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import mmcv
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelscope_vitadapter.images.pipeline_config import parse_views
-from modelscope_vitadapter.images.steps import FlipDirection, Size
-from modelscope_vitadapter.images.views import View
-
-__all__ = ["InputTransform", "NetworkInput", "View", "apply_transform", "parse_transform"]
+from modelscope_vitadapter.config.test_pipeline import (
+    Flip,
+    FlipDirection,
+    InputTransform,
+    Normalize,
+    Pad,
+    Size,
+    Step,
+    View,
+    output_size,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,71 +47,48 @@ class NetworkInput:
         return NetworkInput(views, self.flips, self.image_size)
 
 
-@dataclass(frozen=True)
-class InputTransform:
-    """The test pipeline of a model: one view, or several for test-time augmentation."""
-
-    views: tuple[View, ...]
-    """In the order of mmdet's `MultiScaleFlipAug`: scales outside, flips inside, unflipped
-    first."""
-    to_float32: bool = False
-    """Whether the image is turned to floats before it is resized."""
-
-    def network_sizes(self, size: Size) -> tuple[Size, ...]:
-        """Return the size of each view of an image of this size, without computing one.
-
-        Args:
-            size: `(height, width)` of the original image.
-
-        Returns:
-            `(height, width)` of each view.
-        """
-        return tuple(view.output_size(size) for view in self.views)
-
-
-def parse_transform(pipeline: Sequence[Mapping[str, Any]]) -> InputTransform:
-    """Read a test pipeline, `data.test.pipeline` of a model's configuration.
-
-    What the built-in pipeline of ModelScope runs is honoured: a loader (its type is irrelevant,
-    since the image is at hand), then `MultiScaleFlipAug` around `Resize`, `ResizeToMultiple`,
-    `RandomFlip`, `Normalize` and `Pad` in any order; `ImageToTensor`, `DefaultFormatBundle` and
-    `Collect` only format and have no effect.
-
-    Args:
-        pipeline: Dicts of a `type` and its arguments.
-
-    Returns:
-        The transform, with one view per scale and flip.
-
-    Raises:
-        ConfigError: A transform or an argument cannot be honoured; it names both.
-    """
-    views, to_float32 = parse_views(pipeline)
-    return InputTransform(views=views, to_float32=to_float32)
-
-
 def apply_transform(transform: InputTransform, image: NDArray[Any]) -> NetworkInput:
-    """Compute all views of an image.
-
-    Matches the `img` that mmdet 2.28's transforms give (see `steps` for its limits).
+    """Computes all views of an image.
 
     Args:
-        transform: What `parse_transform` returns.
+        transform: what `parse_test_pipeline` returns.
         image: `(H, W, 3)` BGR, uint8 or float32 in 0..255, as `read_image` returns; not modified.
 
     Returns:
         The network's input, with the transform's views in their order.
     """
-    if transform.to_float32:
-        image = image.astype(np.float32)
     return NetworkInput(
-        views=tuple(torch.from_numpy(_run(view, image)) for view in transform.views),
+        views=tuple(torch.from_numpy(_apply_view(view, image)) for view in transform.views),
         flips=tuple(view.flip for view in transform.views),
         image_size=(int(image.shape[0]), int(image.shape[1])),
     )
 
 
-def _run(view: View, image: NDArray[Any]) -> NDArray[np.float32]:
+def _apply_view(view: View, image: NDArray[Any]) -> NDArray[np.float32]:
     for step in view.steps:
-        image = step(image)
+        image = apply_step(step, image)
     return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
+
+
+def apply_step(step: Step, image: NDArray[Any]) -> NDArray[Any]:
+    """Applies a step to an image.
+
+    Args:
+        step: one of `config.test_pipeline`.
+        image: `(H, W, 3)`, uint8 or float32; not modified.
+
+    Returns:
+        `(h, w, 3)` as `output_size` says, C-contiguous; float32 after `Normalize`, else of
+        the dtype of `image`.
+    """
+    height, width = output_size(step, (image.shape[0], image.shape[1]))
+    if isinstance(step, Flip):
+        result = np.ascontiguousarray(mmcv.imflip(image, direction=step.direction))
+    elif isinstance(step, Normalize):
+        mean, std = (np.array(values, dtype=np.float32) for values in (step.mean, step.std))
+        result = mmcv.imnormalize(image, mean, std, step.to_rgb)
+    elif isinstance(step, Pad):
+        result = mmcv.impad(image, shape=(height, width), pad_val=step.value)
+    else:
+        result = mmcv.imresize(image, (width, height), interpolation="bilinear", backend="cv2")
+    return result

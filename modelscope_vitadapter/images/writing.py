@@ -14,19 +14,19 @@ from modelscope_vitadapter.errors import ImageError
 
 
 def write_image(path: str | os.PathLike[str], bgr: NDArray[Any]) -> None:
-    """Write an image file; its suffix chooses the format.
+    """Writes an image file; its suffix chooses the format.
 
-    The image is encoded in memory and written as bytes, since `cv2.imwrite` cannot open paths
+    The image is encoded in memory and written as bytes, since `cv2.imwrite` can't open paths
     with letters outside the system's code page on Windows.
 
     Args:
-        path: The file to write, such as `result.png`. Its directory must exist.
+        path: the file to write, such as `result.png`. Its directory must exist.
         bgr: `(H, W, 3)` BGR or `(H, W)` grey, values 0..255; other types than uint8 are rounded
             and clipped, as `cv2.imwrite` does.
 
     Raises:
-        ImageError: The suffix names no format that OpenCV writes, or the array is no image.
-        OSError: The file cannot be written.
+        ImageError: the suffix names no format that OpenCV writes, or the array is no image.
+        OSError: the file can't be written.
     """
     path = Path(path)
     pixels = np.asarray(bgr)
@@ -38,7 +38,7 @@ def write_image(path: str | os.PathLike[str], bgr: NDArray[Any]) -> None:
             raise cv2.error("the encoder failed")
     except cv2.error as error:
         raise ImageError(
-            f"array of shape {pixels.shape} cannot be written as {path.suffix!r} to "
+            f"array of shape {pixels.shape} can't be written as {path.suffix!r} to "
             f"{path.name!r}; expected (H, W, 3) BGR or (H, W) grey and a suffix such as "
             "'.png' or '.jpg'"
         ) from error

@@ -10,7 +10,8 @@ from modelscope.preprocessors.base import Preprocessor
 from modelscope_vitadapter.config.config_dict import ConfigDict
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.config.model_settings import find_input_transform
-from modelscope_vitadapter.images.transforms import NetworkInput, parse_transform
+from modelscope_vitadapter.config.test_pipeline import parse_test_pipeline
+from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.plugin.registration import PREPROCESSOR, register
 from modelscope_vitadapter.segmenter import prepare_image
 
@@ -47,14 +48,16 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
     @model_config.setter
     def model_config(self, config: ConfigDict | None) -> None:
         self._config = config
-        self._transform = None if config is None else parse_transform(find_input_transform(config))
+        self._transform = (
+            None if config is None else parse_test_pipeline(find_input_transform(config))
+        )
 
     def __call__(self, data: object, *, max_pixels: int | None = None) -> Mapping[str, Any]:
         """Prepares one input.
 
         Args:
-            data: anything that `images.inputs.read_image` takes.
-            max_pixels: largest picture that is read; `images.pictures.MAX_PIXELS` by default.
+            data: anything that `images.reading.read_image` takes.
+            max_pixels: largest picture that is read; `images.reading.MAX_PIXELS` by default.
 
         Returns:
             `img`: a list of `(3, h, w)` float32 tensors, one per test-time augmentation;

@@ -29,7 +29,7 @@ def test_all_problems_are_listed_by_file(tmp_path):
     for line, name, says in zip(
         lines[1:],
         ["1.jpg", "2.png", "3.png", "4.jpg", "6.png"],
-        ["no picture", "does not exist", "height 2", "cannot be decoded", "no class: 6"],
+        ["no picture", "does not exist", "height 2", "can't be decoded", "no class: 6"],
         strict=True,
     ):
         assert name in line

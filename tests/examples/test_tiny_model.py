@@ -20,7 +20,7 @@ from modelscope_vitadapter import segmentation_model
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.config.model_settings import parse_classes, parse_model, parse_palette
 from modelscope_vitadapter.config.reader import read_config
-from modelscope_vitadapter.images.inputs import read_image
+from modelscope_vitadapter.images.reading import read_image
 from modelscope_vitadapter.network.build import build_network
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

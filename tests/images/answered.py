@@ -1,4 +1,4 @@
-"""What `docs/pictures.md` says is answered: a form to pictures of it, and what they give."""
+"""What `docs/pictures.md` says is answered: a form to inputs of it, and what they give."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ class Answered:
     writer: str | None = None
 
 
-def plain(kind, picture=PICTURE, **options):
-    return Answered(lambda: [encode(picture, kind, **options)], writer=kind)
+def plain(kind, image=PICTURE, **options):
+    return Answered(lambda: [encode(image, kind, **options)], writer=kind)
 
 
 def grey(values):
@@ -69,10 +69,8 @@ def wrong_checksum(kind):
     return content[:end] + bytes([content[end] ^ 1]) + content[end + 1 :]
 
 
-def several(kind, pictures):
-    return Answered(
-        lambda: [encode(pictures[0], kind, save_all=True, append_images=pictures[1:])], writer=kind
-    )
+def several(kind):
+    return plain(kind, save_all=True, append_images=frames()[1:])
 
 
 def ones(height, width):
@@ -88,7 +86,7 @@ EXIF_WRITERS = ("JPEG", "PNG", "WEBP", "TIFF")
 WIDE = np.dstack([RGB.astype(np.uint16) * 257 + 40] * 2)[:, :, :4].copy()
 FLOATS = (BGR / 3).astype(np.float32)
 
-JPEG = {
+ANSWERED = {
     "JPEG": plain("JPEG", quality=90),
     "JPEG, progressive": plain("JPEG", progressive=True),
     "JPEG, grey": plain("JPEG", in_mode("L")),
@@ -102,9 +100,7 @@ JPEG = {
             for length in (len(whole) - 2, len(whole) // 2 + 300)
         ]
     ),
-    "MPO (several JPEGs of a stereo camera)": several("MPO", frames()),
-}
-PNG = {
+    "MPO (several JPEGs of a stereo camera)": several("MPO"),
     "PNG": plain("PNG"),
     "PNG without its end": Answered(lambda: [without_end(encode(PICTURE, "PNG"))]),
     "PNG whose pixels have a wrong checksum": Answered(lambda: [wrong_checksum(b"IDAT")]),
@@ -120,16 +116,14 @@ PNG = {
     "PNG with a transparent colour": plain("PNG", transparency=(0, 0, 255)),
     "PNG, 16-bit grey": Answered(lambda: [encode(Image.fromarray(GREY_16), "PNG")], grey(GREY_16)),
     "PNG, 16-bit colour": Answered(lambda: [png_of(WIDE[:, :, :3], 2), png_of(WIDE, 6)]),
-    "PNG, animated": several("PNG", frames()),
-}
-OTHERS = {
+    "PNG, animated": several("PNG"),
     "WebP": plain("WEBP"),
     "WebP, lossless": plain("WEBP", lossless=True),
     "WebP with alpha": plain("WEBP", translucent()),
-    "WebP, animated": several("WEBP", frames()),
+    "WebP, animated": several("WEBP"),
     "GIF": plain("GIF"),
     "GIF with transparency": plain("GIF", in_mode("P"), transparency=7),
-    "GIF, animated": several("GIF", frames()),
+    "GIF, animated": several("GIF"),
     "BMP": Answered(lambda: [encode(in_mode(mode), "BMP") for mode in ("RGB", "L", "P", "1")]),
     "PPM, PGM and PBM": Answered(
         lambda: [encode(in_mode(mode), "PPM") for mode in ("RGB", "L", "1")]
@@ -145,8 +139,6 @@ OTHERS = {
     "PSD": Answered(lambda: [psd()], BGR),
     "JPEG 2000": plain("JPEG2000"),
     "AVIF": plain("AVIF"),
-}
-TIFF = {
     "TIFF": plain("TIFF"),
     "TIFF, compressed (LZW, Deflate, JPEG)": Answered(
         lambda: [
@@ -154,7 +146,7 @@ TIFF = {
             for kind in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")
         ]
     ),
-    "TIFF, several pages": several("TIFF", frames()),
+    "TIFF, several pages": several("TIFF"),
     "TIFF beyond 4 GiB (BigTIFF)": plain("TIFF", big_tiff=True),
     "TIFF, 1 bit, fax": plain("TIFF", in_mode("1"), compression="group4"),
     "TIFF, palette, CMYK, YCbCr or LAB": Answered(
@@ -172,8 +164,6 @@ TIFF = {
         lambda: [encode(Image.fromarray(np.ascontiguousarray(FLOATS[:, :, 0])), "TIFF")],
         np.repeat(FLOATS[:, :, :1], 3, axis=2),
     ),
-}
-ABOUT_FILES = {
     "EXIF orientations 1 to 8": Answered(
         lambda: [with_exif(kind, turn) for kind in EXIF_WRITERS for turn in range(1, 9)]
     ),
@@ -197,8 +187,6 @@ ABOUT_FILES = {
     "10000 x 1": ones(10000, 1),
     "40 x 8000": ones(40, 8000),
     "8000 x 40": ones(8000, 40),
-}
-IN_MEMORY = {
     "PIL image of any mode": Answered(lambda: [in_mode(mode) for mode in MODES]),
     "array of 8 bits, with or without alpha": Answered(
         lambda: [BGR.copy(), BGR, np.dstack([BGR, BGR[:, :, 0]])], BGR
@@ -212,4 +200,3 @@ IN_MEMORY = {
     ),
     "array of floats from 0 to 255": Answered(lambda: [FLOATS, FLOATS.astype("f8")], FLOATS),
 }
-ANSWERED = {**JPEG, **PNG, **OTHERS, **TIFF, **ABOUT_FILES, **IN_MEMORY}

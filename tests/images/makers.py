@@ -1,4 +1,4 @@
-"""Pictures as bytes, written by Pillow where it can and by hand where it cannot."""
+"""Images as bytes, written by Pillow where it can and by hand where it cannot."""
 
 import io
 import struct
@@ -14,10 +14,12 @@ BGR = RGB[:, :, ::-1]
 GREY_16 = (_DOWN * 2731 + _ACROSS * 17).astype(np.uint16)
 PICTURE = Image.fromarray(RGB)
 
+NOISE = Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 64, 3)).astype(np.uint8))
 
-def encode(picture, kind, **options):
+
+def encode(image, kind, **options):
     stream = io.BytesIO()
-    picture.save(stream, kind, **options)
+    image.save(stream, kind, **options)
     return stream.getvalue()
 
 
@@ -30,15 +32,15 @@ def in_mode(mode):
 
 
 def translucent(mode="RGBA"):
-    picture = PICTURE.copy()
-    picture.putalpha(Image.fromarray((_ACROSS * 8).astype(np.uint8)))
-    return picture.convert(mode)
+    image = PICTURE.copy()
+    image.putalpha(Image.fromarray((_ACROSS * 8).astype(np.uint8)))
+    return image.convert(mode)
 
 
 def palette_with_transparency():
-    picture = PICTURE.convert("P")
-    picture.info["transparency"] = bytes(range(0, 256, 3))
-    return picture
+    image = PICTURE.convert("P")
+    image.info["transparency"] = bytes(range(0, 256, 3))
+    return image
 
 
 def frames():
@@ -61,15 +63,8 @@ def chunk(kind, content):
 def png(width, height, depth, colour, rows, *, interlaced=False, more=b""):
     """A PNG file: `rows` are the bytes of its filtered rows, `more` further chunks."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
-    return b"".join(
-        (
-            b"\x89PNG\r\n\x1a\n",
-            chunk(b"IHDR", header),
-            more,
-            chunk(b"IDAT", zlib.compress(rows)),
-            chunk(b"IEND", b""),
-        )
-    )
+    pixels = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + pixels
 
 
 def png_of(pixels, colour, **options):
@@ -81,7 +76,7 @@ def png_of(pixels, colour, **options):
 
 
 def interlaced_png():
-    """Adam7: seven sparse pictures one after the other, PNG specification 8.2."""
+    """Adam7: seven sparse images one after the other, PNG specification 8.2."""
     passes = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2))
     rows = b""
     for top, down, left, across in (*passes, (1, 2, 0, 1)):
@@ -89,28 +84,52 @@ def interlaced_png():
     return png(WIDTH, HEIGHT, 8, 2, rows, interlaced=True)
 
 
+def tiff(entries, data=b"", order="<", bits=4, lists=()):
+    """A TIFF file: `data` from byte 8 on, then a directory of 32-bit numbers by tag.
+
+    An entry in `lists` is so many numbers of TIFF's type `bits`, which stand at byte 8.
+    """
+    directory = struct.pack(f"{order}H", len(entries))
+    for tag, value in sorted(entries.items()):
+        kind, count = (bits, value) if tag in lists else (4, 1)
+        place = 8 if tag in lists else value
+        directory += struct.pack(f"{order}HHII", tag, kind, count, place)
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    return head + struct.pack(f"{order}I", 8 + len(data)) + data + directory + bytes(4)
+
+
 def big_endian_tiff():
     """A TIFF file of 16-bit grey whose numbers are big-endian."""
     data = GREY_16.astype(">u2").tobytes()
-    entries = ((256, WIDTH), (257, HEIGHT), (258, 16), (259, 1), (262, 1), (273, 8))
-    entries += ((277, 1), (278, HEIGHT))
-    directory = struct.pack(">H", len(entries) + 1)
-    directory += b"".join(struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in entries)
-    directory += struct.pack(">HHII", 279, 4, 1, len(data)) + struct.pack(">I", 0)
-    return b"MM\0*" + struct.pack(">I", 8 + len(data)) + data + directory
+    entries = {256: WIDTH, 257: HEIGHT, 258: 16, 259: 1, 262: 1, 273: 8, 277: 1, 278: HEIGHT}
+    return tiff({**entries, 279: len(data)}, data, ">")
 
 
 def tiff_of_16_bits(channels, photometric):
-    """A TIFF file of some 16-bit channels, in the order of the bytes of this picture."""
+    """A TIFF file of some 16-bit channels, in the order of the bytes of this image."""
     pixels = np.dstack([RGB.astype("<u2") * 257 + 40] * 2)[:, :, :channels]
-    entries = [(256, 3, WIDTH), (257, 3, HEIGHT), (259, 3, 1), (262, 3, photometric), (273, 4, 0)]
-    entries += [(277, 3, channels), (278, 3, HEIGHT), (279, 4, pixels.nbytes)]
-    size = 2 + 12 * (len(entries) + 1) + 4
-    entries[4] = (273, 4, 8 + size + 2 * channels)
-    directory = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
-    bits = struct.pack("<HHII", 258, 3, channels, 8 + size)
-    directory = struct.pack("<H", len(entries) + 1) + directory[:24] + bits + directory[24:]
-    return b"II*\0\x08\0\0\0" + directory + bytes(4) + b"\x10\0" * channels + pixels.tobytes()
+    entries = {256: WIDTH, 257: HEIGHT, 258: channels, 259: 1, 262: photometric}
+    entries |= {273: 8 + 2 * channels, 277: channels, 278: HEIGHT, 279: pixels.nbytes}
+    return tiff(entries, b"\x10\0" * channels + pixels.tobytes(), bits=3, lists=[258])
+
+
+def huge_tiff(side):
+    """A TIFF file of a few bytes that claims to be a square of this side."""
+    entries = {256: side, 257: side, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: side}
+    return tiff({**entries, 279: side * side % 2**32})
+
+
+def tiff_of_strips(count, kind=1):
+    """A TIFF file of one pixel that lists `count` strips, in numbers of a TIFF type."""
+    numbers = (b"\x08" + bytes({1: 0, 3: 1, 4: 3}[kind])) * count
+    entries = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: count, 277: 1, 278: 1, 279: 1}
+    return tiff(entries, numbers, bits=kind, lists=[273])
+
+
+def png_with_long_exif(count):
+    """A PNG with EXIF data in which the orientation is a list of 16-bit numbers, all 6."""
+    exif = tiff({274: count}, b"\6\0" * count, bits=3, lists=[274])
+    return png_of(RGB, 2, more=chunk(b"eXIf", exif))
 
 
 def qoi():
@@ -120,24 +139,22 @@ def qoi():
 
 
 def psd():
-    """A Photoshop file with nothing but the picture put together, a channel after the other."""
+    """A Photoshop file with nothing but the image put together, a channel after the other."""
     header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, HEIGHT, WIDTH, 8, 3)
     return header + bytes(12) + bytes(2) + RGB.transpose(2, 0, 1).tobytes()
 
 
 def icon(content, width=WIDTH, height=HEIGHT):
-    """An ICO file around a picture, with the size that its directory claims."""
+    """An ICO file around an image, with the size that its directory claims."""
     entry = struct.pack("<BBBBHHII", width, height, 0, 0, 1, 32, len(content), 22)
     return struct.pack("<HHH", 0, 1, 1) + entry + content
 
 
-def huge_tiff(side):
-    """A TIFF file of a few bytes that claims to be a square of this side."""
-    entries = ((256, side), (257, side), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1))
-    entries += ((278, side), (279, side * side % 2**32))
-    directory = struct.pack("<H", len(entries))
-    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
-    return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4)
+def huge_gif(side):
+    """A GIF file of a few bytes that claims to be a square of this side."""
+    size = struct.pack("<HH", side, side)
+    frame = b",\0\0\0\0" + size + b"\0\x02\x02\x4c\x01\0"
+    return b"GIF89a" + size + b"\x80\0\0" + bytes(6) + frame + b";"
 
 
 def segment(marker, content):
@@ -167,27 +184,3 @@ def jpeg_with_exif(parts, size=50):
     """A JPEG whose EXIF data is spread over segments."""
     content = encode(PICTURE, "JPEG")
     return content[:2] + segment(0xE1, b"Exif\0\0" + b"x" * size) * parts + content[2:]
-
-
-def tiff_of_strips(count, kind=1):
-    """A TIFF file of one pixel that lists `count` strips, in numbers of a TIFF type."""
-    size = {1: 1, 3: 2, 4: 4}[kind]
-    entries = ((256, 4, 1, 1), (257, 4, 1, 1), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1))
-    entries += ((273, kind, count, 8), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, 1, 1))
-    directory = struct.pack("<H", len(entries))
-    directory += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
-    start = 8 + count * size
-    return b"II*\0" + struct.pack("<I", start) + (b"\x08" + bytes(size - 1)) * count + directory
-
-
-def png_with_long_exif(count):
-    """A PNG with EXIF data in which the orientation is a list of 16-bit numbers, all 6."""
-    exif = b"II*\0" + struct.pack("<IHHHII", 8, 1, 274, 3, count, 26) + bytes(4) + b"\6\0" * count
-    return png_of(RGB, 2, more=chunk(b"eXIf", exif))
-
-
-def huge_gif(side):
-    """A GIF file of a few bytes that claims to be a square of this side."""
-    size = struct.pack("<HH", side, side)
-    frame = b",\0\0\0\0" + size + b"\0\x02\x02\x4c\x01\0"
-    return b"GIF89a" + size + b"\x80\0\0" + bytes(6) + frame + b";"

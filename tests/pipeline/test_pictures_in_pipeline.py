@@ -10,8 +10,7 @@ from modelscope.pipelines import pipeline
 from PIL import Image
 
 from modelscope_vitadapter.errors import ImageError, ImageMemoryError
-from modelscope_vitadapter.images.inputs import read_image
-from modelscope_vitadapter.images.pictures import MAX_PIXELS
+from modelscope_vitadapter.images.reading import MAX_PIXELS, read_image
 from modelscope_vitadapter.inference import memory as memory_needs
 from tests.images.answered import ANSWERED
 from tests.images.makers import BGR, PICTURE, encode, png
@@ -95,14 +94,14 @@ def test_the_default_limit(tiny):
     side = int(MAX_PIXELS**0.5) + 1
     with pytest.raises(ImageError, match=r"pass max_pixels="):
         tiny(png(side, side, 1, 0, b""))
-    with pytest.raises(ImageError, match=r"cannot be decoded"):  # opened, but nothing is there
+    with pytest.raises(ImageError, match="can't be decoded"):  # opened, but nothing is there
         tiny(png(side, side, 1, 0, b""), max_pixels=side**2)
 
 
 def test_a_larger_picture_than_pillow_opens(tiny, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 99)
-    content = encode(PICTURE, "TIFF", compression="tiff_lzw")
-    with pytest.raises(ImageError, match=r"DecompressionBombError.*pass max_pixels="):
+    content = encode(PICTURE, "PNG")
+    with pytest.raises(ImageError, match=r"at most 198;.*pass max_pixels="):
         tiny(content)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -11,10 +11,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from modelscope_vitadapter.config.criterion_settings import parse_criterion
 from modelscope_vitadapter.config.model_settings import find_input_transform
+from modelscope_vitadapter.config.test_pipeline import parse_test_pipeline
 from modelscope_vitadapter.datasets.samples import LabelledPictures
 from modelscope_vitadapter.distributed import process_count, process_index
 from modelscope_vitadapter.errors import ConfigError
-from modelscope_vitadapter.images.transforms import parse_transform
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.network.beit import Block
 from modelscope_vitadapter.network.drop_path import DropPath
@@ -129,7 +129,7 @@ def training_loader(
             "test_cfg=dict(mode='slide', crop_size=..., stride=...) to know what to crop to"
         )
     settings = paper_recipe(
-        parse_transform(find_input_transform(model.cfg)),
+        parse_test_pipeline(find_input_transform(model.cfg)),
         crop,
         ratio_range=recipe.ratio_range,
         cat_max_ratio=recipe.cat_max_ratio,

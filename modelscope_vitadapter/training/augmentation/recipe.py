@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelscope_vitadapter.images.steps import Normalize, Resize, Size
-from modelscope_vitadapter.images.transforms import InputTransform
+from modelscope_vitadapter.config.test_pipeline import InputTransform, Normalize, Resize, Size
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 
 _LONG_PER_SHORT = 4.0
@@ -32,8 +31,7 @@ def paper_recipe(
         TypeError: There is no field of that name.
     """
     steps = transform.views[0].steps
-    boxes = [step.scale for step in steps if isinstance(step, Resize)]
-    box = next((box for box in boxes if isinstance(box, tuple)), None)
+    box = next((step.scale for step in steps if isinstance(step, Resize)), None)
     short = min(crop_size)
     normalize = next(
         (step for step in steps if isinstance(step, Normalize)),

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelscope_vitadapter.config.test_pipeline import Resize, Size
 from modelscope_vitadapter.datasets.reading import LabelledPicture
-from modelscope_vitadapter.images.steps import Resize, Size
+from modelscope_vitadapter.images.transforms import apply_step
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 
 
@@ -31,7 +32,7 @@ def draw_resize(settings: AugmentationSettings, rng: np.random.Generator) -> Res
 
 def resize_labelled(picture: LabelledPicture, step: Resize) -> LabelledPicture:
     """Resize the image as the step does (bilinear), and the classes to the same size (nearest)."""
-    image = step(picture.image)
+    image = apply_step(step, picture.image)
     classes = resize_nearest(picture.classes, (image.shape[0], image.shape[1]))
     return replace(picture, image=image, classes=classes)
 

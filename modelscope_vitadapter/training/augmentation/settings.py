@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from modelscope_vitadapter.images.steps import Normalize, Size
+from modelscope_vitadapter.config.test_pipeline import Normalize, Size
 
 Range = tuple[float, float]
 """Lowest and highest value of a uniform draw."""

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modelscope_vitadapter.config.test_pipeline import Size
 from modelscope_vitadapter.datasets.reading import LabelledPicture
 from modelscope_vitadapter.datasets.samples import IGNORED
-from modelscope_vitadapter.images.steps import Size
+from modelscope_vitadapter.images.transforms import apply_step
 from modelscope_vitadapter.training.augmentation.cropping import crop_labelled, draw_crop
 from modelscope_vitadapter.training.augmentation.photometric import distort, draw_distortion
 from modelscope_vitadapter.training.augmentation.resizing import draw_resize, resize_labelled
@@ -78,7 +79,7 @@ def network_input(
     """
     height, width = view.classes.shape
     image = np.zeros((3, *settings.crop_size), dtype=np.float32)
-    image[:, :height, :width] = settings.normalize(view.image).transpose(2, 0, 1)
+    image[:, :height, :width] = apply_step(settings.normalize, view.image).transpose(2, 0, 1)
     return image, _padded_classes(view.classes, settings.crop_size)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from modelscope_vitadapter.images.transforms import parse_transform
+from modelscope_vitadapter.config.test_pipeline import parse_test_pipeline
 from modelscope_vitadapter.training.augmentation.recipe import paper_recipe
 
 RESIZE = {"type": "Resize", "keep_ratio": True}
@@ -8,7 +8,9 @@ RESIZE = {"type": "Resize", "keep_ratio": True}
 
 def pipeline(*transforms, **changes):
     view = {"type": "MultiScaleFlipAug", "img_scale": (256, 64), "flip": False, **changes}
-    return parse_transform([{"type": "LoadImageFromFile"}, {**view, "transforms": [*transforms]}])
+    return parse_test_pipeline(
+        [{"type": "LoadImageFromFile"}, {**view, "transforms": [*transforms]}]
+    )
 
 
 def test_scale_and_normalisation_are_the_models():

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
+from modelscope_vitadapter.config.test_pipeline import Resize
 from modelscope_vitadapter.datasets.reading import LabelledPicture
-from modelscope_vitadapter.images.steps import Resize
 from modelscope_vitadapter.training.augmentation.resizing import (
     draw_resize,
     resize_labelled,

@@ -1,8 +1,6 @@
 """The table of addresses in `docs/pictures.md`, against a real server on the loopback interface."""
 
 import socket
-import threading
-import time
 import traceback
 import tracemalloc
 
@@ -10,16 +8,15 @@ import numpy as np
 import pytest
 
 from modelscope_vitadapter.errors import ImageError, ImageNotFoundError
-from modelscope_vitadapter.images.fetch import MAX_DOWNLOAD_BYTES, fetch_url
-from modelscope_vitadapter.images.inputs import read_image
+from modelscope_vitadapter.images.fetch import DOWNLOAD_SECONDS, MAX_DOWNLOAD_BYTES, fetch_url
+from modelscope_vitadapter.images.reading import read_image
 from tests.images.makers import BGR
 from tests.images.odd_server import PASSWORD, PICTURE_FILE, USER, Server
 from tests.images.table import PAGE, rows
 
-SECONDS = 5
 FETCHED = {
     "picture over http": ("/picture",),
-    "no length, or one that is no number": ("/no-length", "/length-in-words", "/identity"),
+    "no length, or one that is no number": ("/no-length", "/length-in-words"),
     "letters beyond ASCII, blanks": ("/照片 1.png",),
     "answer compressed with gzip": ("/gzip",),
     "user name and password in the address": ("/password", "/redirect-password"),
@@ -28,12 +25,12 @@ FETCHED = {
     "redirect with a body without end": ("/redirect-endless",),
     "headers of any bytes": ("/header-garbage",),
 }
-FAST = {"download_seconds": 0.5}
+FAST = {"seconds": 0.5}
 NOT_FETCHED = {
     "no such resource (404, 410)": (("/404", "/410"), "does not exist: the server answers 4", {}),
-    "other answers than 200": (("/500", "/204", "/401"), "cannot be fetched", {}),
+    "other answers than 200": (("/500", "/401"), "can't be fetched", {}),
     "redirect to file:, ftp: or data:": (
-        ("/to-file", "/to-ftp", "/to-data"),
+        ("/to-file", "/to-data"),
         "address other than http or https",
         {},
     ),
@@ -47,24 +44,19 @@ NOT_FETCHED = {
     ),
     "gzip bomb": (("/gzip-bomb",), f"more than {MAX_DOWNLOAD_BYTES} bytes", {}),
     "answer encoded more than once, or otherwise than by gzip or deflate": (
-        ("/gzip-twice", "/brotli", "/zstd"),
+        ("/gzip-twice", "/zstd"),
         "encoded more than once or in an unusual way",
         {},
     ),
     "answer that is not encoded as it says": (("/garbled",), "DecodeError", {}),
-    "answer cut short": (("/cut", "/nothing", "/reset"), "check the address", {}),
-    "no answer": (("/silent",), r"0\.2 s \(data\)", {"read_seconds": 0.2}),
-    "answer drop by drop": (("/drip",), "takes too long, more than 0.5 s", FAST),
-    "headers drop by drop": (
-        ("/drip-headers", "/drip-redirect", "/continue"),
-        "takes too long, more than 0.5 s",
-        FAST,
-    ),
+    "answer cut short": (("/cut", "/nothing"), "check the address", {}),
+    "no answer": (("/silent",), r"0\.2 s \(data\)", {"silence": (5, 0.2)}),
+    "answer drop by drop": (("/drip", "/slow-circle"), "takes too long, more than 0.5 s", FAST),
     "no HTTP": (("/no-http",), "check the address", {}),
 }
-NOT_PICTURES = {
-    "text in place of a picture": ("/text", "is no picture that is read"),
-    "shorter length than the picture's": ("/length-too-small", "cannot be decoded"),
+NOT_IMAGES = {
+    "text in place of a picture": ("/text", "is no image that is read"),
+    "shorter length than the picture's": ("/length-too-small", "can't be decoded"),
 }
 NO_ADDRESSES = {
     "no host, or none that can be": ("http://", "http:///a.png", f"http://{'a' * 70}.invalid/a"),
@@ -90,21 +82,21 @@ def address(server, path, scheme="http"):
 
 
 def refusal(url, **options):
-    """The message of a refusal in time, which names the address and shows no secret."""
-    start = time.monotonic()
+    """The refusal, which names the address and shows no secret."""
     with pytest.raises(ImageError) as caught:
         fetch_url(url, **options)
-    assert time.monotonic() - start < SECONDS
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
     assert str(caught.value).startswith("URL 'http")
     return caught
 
 
 def test_each_row_has_a_case_and_each_case_a_row():
-    refused = {**NOT_FETCHED, **NOT_PICTURES, **NO_ADDRESSES}
+    refused = {**NOT_FETCHED, **NOT_IMAGES, **NO_ADDRESSES}
     cases = dict.fromkeys(FETCHED, "answer") | dict.fromkeys(refused, "refusal") | OTHERS
     assert rows("Addresses") == cases
-    assert str(MAX_DOWNLOAD_BYTES // 2**20) + " MiB" in PAGE.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    assert f"{MAX_DOWNLOAD_BYTES // 2**20} MiB" in page
+    assert f"after {DOWNLOAD_SECONDS:g} s in all" in page
 
 
 @pytest.mark.parametrize("form", FETCHED)
@@ -124,9 +116,9 @@ def test_refused(server, form):
         assert isinstance(caught.value, ImageNotFoundError) == (path in ("/404", "/410"))
 
 
-@pytest.mark.parametrize("form", NOT_PICTURES)
-def test_what_arrives_is_no_picture(server, form):
-    path, words = NOT_PICTURES[form]
+@pytest.mark.parametrize("form", NOT_IMAGES)
+def test_what_arrives_is_no_image(server, form):
+    path, words = NOT_IMAGES[form]
     with pytest.raises(ImageError, match=words) as caught:
         read_image(address(server, path))
     assert str(caught.value).startswith(f"URL 'http://127.0.0.1:{server.port}{path}?...'")
@@ -156,11 +148,11 @@ def test_nobody_listens(server):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         caught = refusal(f"http://me:{PASSWORD}@127.0.0.1:{port}/a.png?signature={PASSWORD}")
-    caught.match("cannot be fetched: ConnectionError.*check the address")
+    caught.match(r"can't be fetched: ConnectionError \(Connection refused\).*check the address")
 
 
 def test_https_where_there_is_only_http(server):
-    refusal(address(server, "/picture", "https"), **FAST).match("SSLError|ConnectionError|too long")
+    refusal(address(server, "/picture", "https"), silence=(1, 1)).match("SSLError|did not answer")
 
 
 def test_a_password_goes_to_its_own_host_only(server):
@@ -179,16 +171,3 @@ def test_a_bomb_takes_no_more_memory_than_the_limit(server):
         assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
     finally:
         tracemalloc.stop()
-
-
-def test_nothing_is_left_behind(server):
-    before = threading.active_count()
-    for path in ("/picture", "/redirect", "/500"):
-        try:
-            fetch_url(address(server, path))
-        except ImageError:
-            assert path == "/500"
-    deadline = time.monotonic() + SECONDS
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() <= before

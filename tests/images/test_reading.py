@@ -1,0 +1,150 @@
+import io
+import subprocess
+import sys
+from collections import UserDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from modelscope_vitadapter.errors import ImageError, ImageNotFoundError, ImageTypeError
+from modelscope_vitadapter.images.fetch import read_file
+from modelscope_vitadapter.images.reading import image_column, read_image
+from tests.images.makers import BGR, PICTURE, encode
+
+PNG = encode(PICTURE, "PNG")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        bytearray(PNG),
+        memoryview(np.frombuffer(PNG, np.int8)),
+        Path("照片 1.png"),
+        "照片 1.png",
+        {"image": PICTURE, "label": 3},
+        {"InputImage:FILE": PNG},
+        {"img": "照片 1.png"},
+        {"image": {"bytes": PNG, "path": None}},
+    ],
+)
+def test_bytes_relative_paths_and_rows(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("照片 1.png").write_bytes(PNG)
+    assert np.array_equal(read_image(source), BGR)
+
+
+class Tensor:
+    numpy = None
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ([PICTURE], r"builtins\.list is no image: expected a path"),
+        (io.BytesIO(PNG), "pass what its read"),
+        (Tensor(), "permute"),
+        ({"label": 3, "id": 4}, "none can be"),
+        ({"image": 3}, "builtins.int"),
+    ],
+)
+def test_types_that_hold_no_image_are_type_errors(source, words):
+    with pytest.raises(ImageTypeError, match=words):
+        read_image(source)
+
+
+def test_the_limit_and_the_check_reach_every_form():
+    def refuse(name, size):
+        raise ImageError(f"{name}: {size}")
+
+    for source in (PNG, PICTURE, np.array(BGR), BGR[:, :, 0], {"image": PNG}):
+        with pytest.raises(ImageError, match=r": \(24, 32\)$"):
+            read_image(source, check_size=refuse)
+    for source in (PNG, PICTURE, {"image": PNG}):
+        with pytest.raises(ImageError, match="768 pixels"):
+            read_image(source, max_pixels=767)
+    assert read_image(np.array(BGR), max_pixels=1).shape == BGR.shape
+
+
+def test_files_have_a_limit_and_a_name_that_can_be(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    assert read_file(path, max_bytes=len(PNG)) == PNG
+    with pytest.raises(ImageError, match="holds more than"):
+        read_file(path, max_bytes=len(PNG) - 1)
+    with pytest.raises(ImageNotFoundError, match="does not exist"):
+        read_file(path / "a")
+    for name in ("a\0b.png", "x" * 5000):
+        with pytest.raises(ImageError, match="image file"):
+            read_file(Path(name))
+
+
+ARRAY = np.zeros((2, 2, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"InputImage:FILE": "a.jpg", "SegImage:FILE": "b.png", "id": 7}, "a.jpg"),
+        ({"image": PICTURE, "label": "b.png"}, PICTURE),
+        ({"Image": "no suffix"}, "no suffix"),
+        ({"image": None, "img": "b.jpg"}, "b.jpg"),
+        ({"anything": "no suffix"}, "no suffix"),
+        ({"photo": "a.JPG", "label": "cat", "id": 3}, "a.JPG"),
+        ({"photo": "https://example.org/x", "label": "cat"}, "https://example.org/x"),
+        ({"photo": ARRAY, "box": np.zeros(4), "score": 0.5}, ARRAY),
+        ({"photo": PNG, "names": ["a.jpg"]}, PNG),
+        (UserDict({"photo": "a.png", 3: 4}), "a.png"),
+        ({"bytes": PNG, "path": "inside.jpg"}, PNG),
+        ({"bytes": None, "path": "a.jpg"}, "a.jpg"),
+        ({"photo": {"bytes": PNG, "path": "a.jpg"}, "label": "cat"}, PNG),
+    ],
+)
+def test_the_image_column_is_found(row, expected):
+    assert image_column(row) is expected
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"bytes": None, "path": None}, "none can be"),
+        ({"label": "cat", "id": 7}, r"\['label', 'id'\].*none can be"),
+        ({"image": "a.jpg", "img": "b.jpg"}, r"several columns can be it: \['image', 'img'\]"),
+        ({"left": "a.jpg", "right": "b.jpg", "id": 1}, r"can be it: \['left', 'right'\]"),
+        ({"image": {"image": "a.jpg"}}, "inside another dict"),
+    ],
+)
+def test_rows_without_one_image_are_refused(row, words):
+    with pytest.raises(ImageTypeError, match=f"keys.*{words}"):
+        image_column(row)
+
+
+READ_AND_MEASURE = """
+import sys
+from pathlib import Path
+from modelscope_vitadapter.images.reading import read_image
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+
+read_image(sys.argv[1])
+before = peak()
+read_image(sys.argv[2])
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
+@pytest.mark.parametrize(("orientation", "most"), [(1, 190), (6, 215)])
+def test_reading_takes_little_more_than_pillows_image_and_the_result(tmp_path, orientation, most):
+    """24 megapixels are 72 MB as an array and 96 MB in Pillow; turned, 96 MB twice for a while."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    small, large = tmp_path / "small.jpg", tmp_path / "large.jpg"
+    PICTURE.save(small, exif=exif)
+    PICTURE.resize((6000, 4000)).save(large, exif=exif)
+    command = [sys.executable, "-c", READ_AND_MEASURE, small, large]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 72 < int(done.stdout) * 1024 / 1e6 < most
