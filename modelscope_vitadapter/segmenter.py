@@ -18,6 +18,7 @@ from modelscope_vitadapter.checkpoint.locate import find_checkpoint
 from modelscope_vitadapter.config.model_config import ModelConfig, load_model_config
 from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.devices import parse_torch_dtype, prepare_forked_process
+from modelscope_vitadapter.errors import ConfigNotFoundError
 from modelscope_vitadapter.images.inputs import read_image
 from modelscope_vitadapter.images.transforms import InputTransform, NetworkInput, apply_transform
 from modelscope_vitadapter.inference.batches import automatic_batch_size, bytes_per_pixel
@@ -159,3 +160,27 @@ def prepare_image(
     """
     image = read_image(source, max_pixels=max_pixels, check_size=check_picture_fits)
     return apply_transform(transform, image)
+
+
+def model_directory(name_or_path: str | os.PathLike[str], revision: str | None = None) -> Path:
+    """The directory of a model: one that is there, or that of a hub id, downloaded.
+
+    Args:
+        name_or_path: directory, or an id `owner/name`.
+        revision: of an id; the hub's default if None.
+
+    Raises:
+        ConfigNotFoundError: it is neither.
+    """
+    name = os.fspath(name_or_path)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_absolute() or len(path.parts) != 2 or name.startswith("."):
+        raise ConfigNotFoundError(
+            f"model directory {name!r} does not exist; expected a directory, or the id of a model "
+            "such as 'damo/cv_vitadapter_semantic-segmentation_cocostuff164k'"
+        )
+    from modelscope import snapshot_download
+
+    return Path(snapshot_download(name, revision=revision))

@@ -12,7 +12,7 @@ from modelscope.trainers.utils.inference import merge_metrics
 
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix
-from modelscope_vitadapter.evaluation.figures import figures
+from modelscope_vitadapter.evaluation.metrics import metrics
 from modelscope_vitadapter.plugin.hooks.entries import METRIC_TYPE
 from modelscope_vitadapter.plugin.metric import VitAdapterSegmentationMetric
 
@@ -24,7 +24,7 @@ PREDICTION = RNG.integers(0, 3, (4, 5, 6)).astype(np.uint8)
 def expected():
     matrix = ConfusionMatrix(3)
     matrix.update(PREDICTION, TRUTH)
-    found = figures(matrix.counts)
+    found = metrics(matrix.counts)
     return {"aAcc": found.aAcc, "mIoU": found.mIoU, "mAcc": found.mAcc}
 
 

@@ -33,15 +33,15 @@ CHINESE_FONTS = ("Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "WenQuanY
 
 
 def write_plot(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
-    """Draw IoU by class, highest first, beside the worst confusions.
+    """Draws IoU by class, highest first, beside the worst confusions.
 
     Args:
-        evaluation: What to draw.
-        path: File to write; its suffix is one of `SUFFIXES`.
+        evaluation: what to draw.
+        path: file to write; its suffix is one of `SUFFIXES`.
 
     Raises:
-        DataSetError: The suffix is another.
-        OSError: The file can't be written.
+        DataSetError: the suffix is another.
+        OSError: the file can't be written.
     """
     import matplotlib
     from matplotlib import font_manager
@@ -66,7 +66,7 @@ def write_plot(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
 
 
 def _draw_classes(axes: Axes, evaluation: Evaluation) -> None:
-    found = evaluation.figures
+    found = evaluation.metrics
     known = np.flatnonzero(~np.isnan(found.IoU))
     order = known[np.argsort(found.IoU[known], kind="stable")]  # drawn from the bottom up
     axes.barh(range(len(order)), 100 * found.IoU[order], color="tab:blue")
@@ -77,7 +77,7 @@ def _draw_classes(axes: Axes, evaluation: Evaluation) -> None:
     axes.set_xlabel("IoU of the class, percent")
     axes.set_title(
         f"mIoU {100 * found.mIoU:.2f}   mAcc {100 * found.mAcc:.2f}   aAcc {100 * found.aAcc:.2f}"
-        f"\n{_plain(evaluation.data)}, {evaluation.pictures} pictures",
+        f"\n{_plain(evaluation.data)}, {evaluation.pictures} images",
         fontsize=9,
     )
 
