@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", help="float32 (default), bfloat16 or float16")
     group.add_argument("--adapter-form", help="builtin (default) or authors, see the README")
     group.add_argument("--window-batch-size", type=int, metavar="N", help="default: automatic")
+    group.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="execute mmcv_config.py where it can't be read as data",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
             torch_dtype=arguments.dtype,
             adapter_form=arguments.adapter_form,
             window_batch_size=arguments.window_batch_size,
+            trust_remote_code=arguments.trust_remote_code,
             **data_options(arguments),
         )
     except KeyboardInterrupt:

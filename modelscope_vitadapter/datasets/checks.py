@@ -7,8 +7,7 @@ import os
 from modelscope_vitadapter.datasets.dataset import EMPTY, SegmentationDataset
 from modelscope_vitadapter.datasets.label_ids import IGNORED
 from modelscope_vitadapter.datasets.label_maps import class_table
-from modelscope_vitadapter.datasets.read_ahead import read_ahead
-from modelscope_vitadapter.datasets.reading import read_sample
+from modelscope_vitadapter.datasets.reading import read_ahead, read_sample
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.validation import LISTED
 

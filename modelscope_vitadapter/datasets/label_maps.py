@@ -18,7 +18,6 @@ from modelscope_vitadapter.datasets.label_ids import (
     COCO_STUFF_CLASSES,
     IGNORED,
     UNKNOWN,
-    USUAL_IGNORED,
     LabelIds,
 )
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError, ImageNotFoundError
@@ -33,9 +32,6 @@ LOSSY = ("JPEG", "WEBP")
 
 MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B", "I;16N")
 """Modes of Pillow that hold one number a pixel: bits, 8 bits, palette indexes, 32 and 16 bits."""
-
-MAX_CLASSES = 2**15 - 1
-"""Most classes, since class ids are int16 in memory."""
 
 TABLE_SIZE = 2**16
 """Ids that can stand for something: those of 16 bits."""
@@ -150,17 +146,15 @@ def class_table(label_ids: LabelIds, num_classes: int) -> NDArray[np.int16]:
     """The class of each id 0..65535, `IGNORED` or `UNKNOWN`; read-only.
 
     Raises:
-        DataSetError: the mapping leads to classes that there are not, or there are too many.
+        DataSetError: the mapping leads to classes that there are not.
     """
-    if not 1 <= num_classes <= MAX_CLASSES:
-        raise DataSetError(f"{num_classes} classes: expected 1 to {MAX_CLASSES}")
     table = np.full(TABLE_SIZE, UNKNOWN, np.int16)
     if label_ids.mapping is not None:
         mapping = np.asarray(label_ids.mapping)
-        if mapping.max(initial=0) >= num_classes or mapping.min(initial=0) < UNKNOWN:
+        if mapping.max(initial=0) >= num_classes:
             raise DataSetError(
-                f"the mapping of label ids leads to class {int(mapping.max(initial=0))}, but there "
-                f"are {num_classes} classes (0 to {num_classes - 1}): another dataset, or another "
+                f"the mapping of label ids leads to class {mapping.max()}, but there are "
+                f"{num_classes} classes (0 to {num_classes - 1}): another dataset, or another "
                 "model, is needed"
             )
         table[: len(mapping)] = mapping
@@ -174,8 +168,8 @@ def class_table(label_ids: LabelIds, num_classes: int) -> NDArray[np.int16]:
 def _unknown_ids(found: NDArray[np.integer], label_ids: LabelIds, num_classes: int) -> str:
     """Which ids stand for nothing, what was expected, and what may be meant."""
     distinct = [int(one) for one in np.unique(found)]
-    expected = f"{label_ids.first} to {label_ids.first + num_classes - 1}"
-    expected += f" for the {num_classes} classes"
+    last = label_ids.first + num_classes - 1
+    expected = f"{label_ids.first} to {last} for the {num_classes} classes"
     hint = "correct the label map, or say with label_ids (--label-ids) what its ids mean"
     if label_ids.mapping is not None:
         expected = f"ids below {len(label_ids.mapping)} that stand for a class"
@@ -183,9 +177,8 @@ def _unknown_ids(found: NDArray[np.integer], label_ids: LabelIds, num_classes: i
         hint = "if ids begin at 1 and 0 is to be ignored, choose label_ids 'reduce-zero'"
     elif num_classes == COCO_STUFF_CLASSES and distinct[-1] < len(COCO_STUFF_182.mapping or ()):
         hint = "if these are COCO-Stuff's 182 original ids, choose label_ids 'coco-stuff-182'"
-    ignored = label_ids.ignored_among(num_classes)
-    shown = [str(one) for one in ignored if one <= USUAL_IGNORED[0] or len(ignored) == 1]
+    ignored = " or ".join(map(str, label_ids.ignored_among(num_classes)))
     return (
         f"{listing([str(one) for one in distinct])} ({found.size} pixels); expected {expected}, "
-        f"and {' or '.join(shown) or 'no id'} for pixels that are not counted; {hint}"
+        f"and {ignored or 'no id'} for pixels that are not counted; {hint}"
     )

@@ -166,16 +166,15 @@ def read_classes(path: Path) -> tuple[str, ...] | None:
     if not path.is_file():
         return None
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig").rstrip()
     except UnicodeDecodeError as error:
-        raise DataSetError(
-            f"{str(path)!r} is no text in UTF-8 ({error}); save it as such"
-        ) from None
-    names = tuple(line.strip() for line in text.rstrip().splitlines())
-    if not names or not all(names):
-        place = f"line {names.index('') + 1} is empty" if names else "it is empty"
+        problem = f"is no text in UTF-8 ({error}); save it as such"
+        raise DataSetError(f"{str(path)!r} {problem}") from None
+    names = tuple(line.strip() for line in text.split("\n"))
+    if "" in names:
+        place = f"line {names.index('') + 1} is empty" if text else "it is empty"
         raise DataSetError(f"{str(path)!r}: {place}; expected the name of a class in each line")
-    repeated = {name for name in names if names.count(name) > 1}
+    repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise DataSetError(f"{str(path)!r} names {sorted(repeated)} more than once")
+        raise DataSetError(f"{str(path)!r} names {repeated} more than once")
     return names

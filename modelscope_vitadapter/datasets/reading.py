@@ -1,15 +1,15 @@
-"""A sample, read: the image and the class of each of its pixels."""
+"""Samples, read: an image and the class of each of its pixels."""
 
 from __future__ import annotations
 
-import io
-import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
 
 from modelscope_vitadapter.datasets.dataset import Sample
 from modelscope_vitadapter.datasets.label_ids import LabelIds
@@ -22,8 +22,7 @@ from modelscope_vitadapter.errors import (
 )
 from modelscope_vitadapter.images.inputs import read_image
 
-TURNED = (5, 6, 7, 8)
-"""EXIF orientations that exchange height and width."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,16 @@ def read_sample(sample: Sample, label_ids: LabelIds, num_classes: int) -> Labell
     classes = ids_to_classes(ids, label_ids, num_classes, sample.label_name)
     image = _read_image(sample)
     if image.shape[:2] != classes.shape:
+        hint = ""
+        if image.shape[1::-1] == classes.shape:
+            hint = (
+                ". If the image's EXIF orientation turns it by a quarter, turn the label map "
+                "likewise, or remove the tag from the image"
+            )
         raise DataSetError(
             f"{sample.label_name} has height {classes.shape[0]} and width {classes.shape[1]}, its "
             f"image {sample.name} has height {image.shape[0]} and width {image.shape[1]}; "
-            f"expected the same{_orientation_hint(sample.image)}"
+            f"expected the same{hint}"
         )
     return LabelledImage(image, classes, sample.name)
 
@@ -84,20 +89,28 @@ def _read_image(sample: Sample) -> NDArray[np.uint8]:
     return image
 
 
-def _orientation_hint(source: object) -> str:
-    """What to do where an image's EXIF orientation may be why sizes differ."""
-    if isinstance(source, bytes):
-        source = io.BytesIO(source)
-    elif not isinstance(source, str | os.PathLike):
-        return ""
+def read_ahead(
+    work: Callable[[int], Result], indices: Iterable[int], *, ahead: int, threads: int = 2
+) -> Generator[Result, None, None]:
+    """Yields `work(index)` for each index, in order, worked on before it is asked for.
+
+    Args:
+        work: called in a thread; what it raises is raised where its result would come.
+        indices: what to work on.
+        ahead: results that are held at most before they are asked for.
+        threads: how many work.
+
+    Yields:
+        The results. When the generator is closed, what waits is given up.
+    """
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(threads)
     try:
-        with Image.open(source) as picture:
-            orientation: Any = picture.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # it was read before; without metadata there is nothing to say
-        return ""
-    if orientation not in TURNED:
-        return ""
-    return (
-        f". The image's EXIF orientation ({orientation}) turns it by a quarter: turn the label "
-        "map likewise, or remove the tag from the image"
-    )
+        for index in indices:
+            waiting.append(pool.submit(work, index))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,30 +67,9 @@ class ConfusionMatrix:
             )
         return values.astype(np.int64)
 
-    def merge(self, other: ConfusionMatrix) -> None:
-        """Adds the counts of other images.
 
-        Raises:
-            DataSetError: the other matrix is of another number of classes.
-        """
-        if other.num_classes != self.num_classes:
-            raise DataSetError(
-                f"confusion matrices of {self.num_classes} and {other.num_classes} classes don't "
-                "add up"
-            )
-        self.counts += other.counts
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Pixels of one class that were taken for another.
-
-    Attributes:
-        truth: the class that they are of.
-        prediction: the class that was predicted.
-        pixels: how many.
-        share: of the pixels of `truth`, 0 to 1.
-    """
+class Confusion(NamedTuple):
+    """Pixels of the class `truth` that were taken for `prediction`; their share of it, 0 to 1."""
 
     truth: int
     prediction: int

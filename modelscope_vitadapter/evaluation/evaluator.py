@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from modelscope_vitadapter.datasets.dataset import EMPTY, SegmentationDataset
-from modelscope_vitadapter.datasets.read_ahead import read_ahead
-from modelscope_vitadapter.datasets.reading import LabelledImage, read_sample
+from modelscope_vitadapter.datasets.reading import LabelledImage, read_ahead, read_sample
 from modelscope_vitadapter.distributed import (
     first_process_does,
     process_count,

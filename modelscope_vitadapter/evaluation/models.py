@@ -81,7 +81,7 @@ def _of_object(model: Any) -> tuple[Segmenter, torch.nn.Module]:
             "ViT-Adapter segmentation model, a Segmenter, or a model object or pipeline of this "
             "package"
         )
-    if owner is not model and not model._model_prepare:
+    if owner is not model:
         model.prepare_model()  # a pipeline moves its model to its device before the first call
     if isinstance(owner.model, torch.nn.Module):
         segmenter.network = owner.model  # it may have been replaced, as by a quantised one

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.confusion import worst_confusions
 from modelscope_vitadapter.evaluation.result import Evaluation
 
@@ -19,14 +18,10 @@ if TYPE_CHECKING:
 CONFUSIONS = 20
 """Confusions that the plot shows."""
 
-SUFFIXES = (".png", ".svg", ".pdf")
+WIDTH_INCHES, MIN_INCHES, HEADER_INCHES = 14.0, 4.0, 1.6
 
 BAR_INCHES = 0.2
 """Height of a class's bar with the gap to the next."""
-
-HEADER_INCHES = 1.6
-MIN_INCHES = 4.0
-WIDTH_INCHES = 14.0
 
 CHINESE_FONTS = ("Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei")
 """Fonts with Chinese letters of the usual systems; those that are there are used."""
@@ -37,28 +32,25 @@ def write_plot(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
 
     Args:
         evaluation: what to draw.
-        path: file to write; its suffix is one of `SUFFIXES`.
+        path: file to write, in the format that its suffix says: `.png`, `.svg`, `.pdf` ...
 
     Raises:
-        DataSetError: the suffix is another.
+        ValueError: matplotlib knows no such format.
         OSError: the file can't be written.
     """
     import matplotlib
     from matplotlib import font_manager
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     target = Path(path)
-    if target.suffix.lower() not in SUFFIXES:
-        raise DataSetError(f"plot {str(target)!r}: expected a name that ends in {SUFFIXES}")
     target.parent.mkdir(parents=True, exist_ok=True)
     there = {font.name for font in font_manager.fontManager.ttflist}
     families = ["DejaVu Sans", *(name for name in CHINESE_FONTS if name in there)]
     height = max(MIN_INCHES, HEADER_INCHES + BAR_INCHES * len(evaluation.classes))
     with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a letter that no font has is a box
+        # Not by pyplot: no window and no global backend is touched.
         figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
-        FigureCanvasAgg(figure)  # no window and no global backend is touched
         left, right = figure.subplots(1, 2)
         _draw_classes(left, evaluation)
         _draw_confusions(right, evaluation)

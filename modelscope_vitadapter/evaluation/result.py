@@ -7,7 +7,7 @@ import math
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,42 +30,23 @@ WIDE = ("F", "W")
 """East Asian widths of letters that take two places."""
 
 
-@dataclass(frozen=True)
-class Published:
-    """Metrics of a model card, shares from 0 to 1.
-
-    Attributes:
-        model: the model's id.
-        data: what they were measured on.
-        aAcc, mIoU, mAcc: as of `metrics.Metrics`.
-    """
-
-    model: str
-    data: str
-    aAcc: float  # noqa: N815  # the field's names
-    mIoU: float  # noqa: N815
-    mAcc: float  # noqa: N815
-
-
-CARD = Published(
-    model="damo/cv_vitadapter_semantic-segmentation_cocostuff164k",
-    data="COCO-Stuff-164k val, 5000 images",
-    aAcc=0.6991,
-    mIoU=0.4721,
-    mAcc=0.5717,
-)
-"""The card of the hub's model."""
+CARD: Mapping[str, Any] = {
+    "model": "damo/cv_vitadapter_semantic-segmentation_cocostuff164k",
+    "data": "COCO-Stuff-164k val, 5000 images",
+    **{"aAcc": 0.6991, "mIoU": 0.4721, "mAcc": 0.5717},
+}
+"""What the card of the hub's model says of it, shares from 0 to 1."""
 
 COCO_STUFF_LANDMARKS = {0: "person", 79: "toothbrush", 80: "banner", 170: "wood"}
 """First and last names of COCO-Stuff's 80 things and 91 stuff classes, by class id."""
 
 
-def published_metrics(model: str, classes: Sequence[str]) -> Published | None:
+def published_metrics(model: str, classes: Sequence[str]) -> Mapping[str, Any] | None:
     """The card's metrics for the hub's model by its id, and for any of COCO-Stuff's 171 classes."""
     is_coco_stuff = len(classes) == 171 and all(
         classes[place] == name for place, name in COCO_STUFF_LANDMARKS.items()
     )
-    return CARD if model == CARD.model or is_coco_stuff else None
+    return CARD if model == CARD["model"] or is_coco_stuff else None
 
 
 @dataclass(frozen=True)
@@ -80,7 +61,7 @@ class Evaluation:
         counts: `(K, K)` int64, pixels by true and predicted class.
         seconds: how long this run took; images that an earlier run had counted took no time.
         settings: what else the result may depend on, such as `device` and `torch_dtype`.
-        published: metrics of the model's card, where they are of this model.
+        published: what the model's card says, see `CARD`; None of other models.
     """
 
     model: str
@@ -90,7 +71,7 @@ class Evaluation:
     counts: NDArray[np.int64]
     seconds: float = 0.0
     settings: Mapping[str, str] = field(default_factory=dict)
-    published: Published | None = None
+    published: Mapping[str, Any] | None = None
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -114,7 +95,7 @@ class Evaluation:
             "package": f"modelscope-vitadapter {__version__}",
             "settings": dict(self.settings),
             **{name: _number(getattr(found, name)) for name in MEANS},
-            "published": None if self.published is None else asdict(self.published),
+            "published": None if self.published is None else dict(self.published),
             "classes": [
                 {
                     "id": k,
@@ -176,17 +157,17 @@ def format_table(evaluation: Evaluation) -> str:
     ]
     if confusions:
         blocks.append(_aligned([("worst confusions", "of class", "pixels"), *confusions]))
-    means = [("percent", "measured", "model card")]
-    for name in MEANS:
-        known = "" if card is None else _percent(getattr(card, name))
-        means.append((name, _percent(getattr(found, name)), known))
+    means = [["percent", "measured"]]
+    means += [[name, _percent(getattr(found, name))] for name in MEANS]
+    if card is not None:
+        published = ["model card", *(_percent(card[name]) for name in MEANS)]
+        means = [[*row, cell] for row, cell in zip(means, published, strict=True)]
     summary = [
         f"model     {evaluation.model}",
         f"data      {evaluation.data}, {evaluation.pictures} images",
-        _aligned(means if card is not None else [row[:2] for row in means]),
+        _aligned(means),
+        *([] if card is None else [f"The card's metrics are of {card['data']}."]),
     ]
-    if card is not None:
-        summary.append(f"The card's metrics are of {card.data}.")
     return "\n\n".join([*blocks, "\n".join(summary)])
 
 

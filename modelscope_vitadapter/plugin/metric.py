@@ -79,10 +79,9 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
 
     def merge(self, other: "VitAdapterSegmentationMetric") -> None:
         """Adds what another process counted."""
-        if self.matrix is None or other.matrix is None:
-            self.matrix = self.matrix or other.matrix
-        else:
-            self.matrix.merge(other.matrix)
+        if other.matrix is not None:
+            self.matrix = self.matrix or ConfusionMatrix(other.matrix.num_classes)
+            self.matrix.counts += other.matrix.counts
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels between processes: all but the trainer."""

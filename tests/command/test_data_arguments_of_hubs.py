@@ -58,6 +58,7 @@ def test_modelscopes_hub(columns, expected, tmp_path):
     assert "47.21" in shown  # the model card's, beside it
 
 
+@pytest.mark.slow
 def test_hugging_faces_loader(columns, expected, tmp_path):
     features = Features({"image": Image(), "label": Image()})
     table = {name: [str(path) for path in paths] for name, paths in columns.items()}

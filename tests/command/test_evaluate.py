@@ -14,7 +14,7 @@ from modelscope_vitadapter.command.main import main
 from modelscope_vitadapter.evaluation.evaluate import evaluate
 from tests.evaluation.makers import CLASSES, EXAMPLES, TINY_MODEL, drawn_scenes
 
-IMAGES = 25
+IMAGES = 12
 """Of the evaluation that is interrupted: it takes seconds."""
 
 EVALUATE = ("-m", "modelscope_vitadapter", "evaluate")

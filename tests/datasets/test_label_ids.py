@@ -57,7 +57,7 @@ def test_ids_become_classes(label_ids, ids, num_classes, dtype, classes):
         (LabelIds(ignored=(7,)), [255], np.uint8, ["255 (1", "7 for pixels"]),
         (MAPPED, [4], np.uint8, ["4 (1", "ids below 4"]),
         (AS_IS, [1, 2, 3], np.uint8, ["begin at 1", "'reduce-zero'"]),
-        (REDUCED, [4], np.uint8, ["1 to 3", "0 or 255 for pixels"]),
+        (REDUCED, [4], np.uint8, ["1 to 3", "0 or 255 or 65535 for pixels"]),
     ],
 )
 def test_ids_of_no_class_are_named_and_counted(label_ids, ids, dtype, says):

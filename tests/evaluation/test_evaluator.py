@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_counts_over_a_dataset():
     np.testing.assert_array_equal(found.counts, total_of(PAIRS[:2]))
 
 
-def test_few_images_are_held():
+def test_few_images_are_held_and_their_order_is_kept():
     most = 0
 
     class Watched(list):
@@ -52,6 +53,7 @@ def test_few_images_are_held():
 
         def __getitem__(self, index):
             Watched.handed_out += 1
+            time.sleep(0.01 * (index % 2))
             return DATASET[index % IMAGES]
 
     def segment(images):
@@ -60,8 +62,9 @@ def test_few_images_are_held():
             most = max(most, Watched.handed_out - given)
             yield image[:, :, 0]
 
-    confusion_matrix(segment, Watched(range(40)), 3)
+    counts = confusion_matrix(segment, Watched(range(4 * IMAGES)), 3).counts
     assert 1 < most <= 6
+    np.testing.assert_array_equal(counts, 4 * total_of(PAIRS))
 
 
 class StoppedError(Exception):

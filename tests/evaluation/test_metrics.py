@@ -92,16 +92,6 @@ def test_values_that_are_no_class_are_refused_and_nothing_is_counted(prediction,
     assert matrix.counts.tolist() == [[0, 0], [0, 1]]
 
 
-def test_matrices_add_up():
-    first, second = ConfusionMatrix(2), ConfusionMatrix(2)
-    for matrix in (first, second, second):
-        matrix.update(np.array([[1]]), np.array([[0]]))
-    first.merge(second)
-    assert first.counts.tolist() == [[0, 3], [0, 0]]
-    with pytest.raises(DataSetError, match="2 and 3 classes"):
-        first.merge(ConfusionMatrix(3))
-
-
 def test_worst_confusions_come_first():
     counts = np.array([[50, 3, 0], [0, 10, 9], [1, 0, 7]])
     found = [(one.truth, one.prediction, one.pixels) for one in worst_confusions(counts)]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.plot import write_plot
 from modelscope_vitadapter.evaluation.result import (
     CARD,
@@ -73,7 +72,7 @@ def test_table_has_a_line_for_each_class_and_the_means():
 def test_the_card_is_of_the_hubs_model_and_of_coco_stuffs_classes():
     classes = ["person", *["x"] * 78, "toothbrush", "banner", *["y"] * 89, "wood"]
     assert published_metrics("a/directory", classes) is CARD
-    assert published_metrics(CARD.model, ["a"]) is CARD
+    assert published_metrics(CARD["model"], ["a"]) is CARD
     assert published_metrics("a/directory", classes[1:]) is None
     assert published_metrics("a/directory", ["other", *classes[1:]]) is None
 
@@ -97,7 +96,7 @@ def test_plot(tmp_path, recwarn):
     names = tuple(f"class {k}" for k in range(171))
     write_plot(evaluation(classes=names, counts=np.eye(171, dtype=np.int64)), tmp_path / "many.png")
     assert height_and_pixels(tmp_path / "many.png")[0] > 5 * height
-    with pytest.raises(DataSetError, match=r"plot\.xyz"):
+    with pytest.raises(ValueError, match="xyz"):
         write_plot(evaluation(), tmp_path / "plot.xyz")
     assert [str(one.message) for one in recwarn.list] == []
     assert dict(matplotlib.rcParams) == before
