@@ -29,6 +29,7 @@ from modelscope_vitadapter.evaluation.models import model_identity, opened_segme
 from modelscope_vitadapter.evaluation.result import Evaluation, published_metrics
 from modelscope_vitadapter.evaluation.resume import SavedCounts
 from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.segmenter import Segmenter
 
 DATA_OPTIONS = {"split", "label_ids", "classes", "image_column", "label_column", "skip_missing"}
 """Options that are `open_dataset`'s."""
@@ -76,46 +77,61 @@ def evaluate(
     """
     of_data = {name: options.pop(name) for name in DATA_OPTIONS if name in options}
     dataset = open_dataset(data, **of_data)
-    count = _count(dataset, limit)
+    total = len(dataset)
+    if total == 0:
+        raise DataSetError(EMPTY)
+    if limit is not None and limit < 1:
+        raise DataSetError(f"limit={limit}: expected at least 1 image")
+    count = min(total, limit or total)
     with (
         joined_processes(on_gpu=not runs_on_cpu(device)),
         opened_segmenter(model, device=device, **options) as segmenter,
     ):
-        classes = tuple(segmenter.config.classes)
+        classes = segmenter.config.classes
         _check_classes(classes_of(dataset), classes)
         if check:
             first_process_does(lambda: check_dataset(dataset, len(classes)))
         saved = None
         if state is not None:
             of_model = model_identity(segmenter, options.get("adapter_form"))
-            saved = SavedCounts(
-                Path(state), f"{identity_of(dataset)}, the first {count}; {of_model}"
-            )
-        started = time.monotonic()
-        matrix = confusion_matrix(
-            lambda images: (one.class_map.cpu().numpy() for one in segmenter.segment(images)),
-            dataset,
-            len(classes),
-            limit=count,
-            saved=saved,
-            progress=progress,
-        )
-        if saved is not None and process_index() == 0:
-            saved.remove()
-        return Evaluation(
-            model=_name(model),
-            data=str(getattr(dataset, "name", type(dataset).__name__)),
-            pictures=count,
-            classes=classes,
-            counts=matrix.counts,
-            seconds=time.monotonic() - started,
-            settings={
-                "device": segmenter.device.type,
-                "torch_dtype": str(segmenter.dtype).split(".")[-1],
-                "processes": str(process_count()),
-            },
-            published=published_metrics(_name(model), classes),
-        )
+            identity = f"{identity_of(dataset)}, the first {count}; {of_model}"
+            saved = SavedCounts(Path(state), identity)
+        return _measured(segmenter, _name(model), dataset, count, saved, progress)
+
+
+def _measured(
+    segmenter: Segmenter,
+    name: str,
+    dataset: SegmentationDataset,
+    count: int,
+    saved: SavedCounts | None,
+    progress: bool,
+) -> Evaluation:
+    classes, started = tuple(segmenter.config.classes), time.monotonic()
+    matrix = confusion_matrix(
+        lambda images: (one.class_map.cpu().numpy() for one in segmenter.segment(images)),
+        dataset,
+        len(classes),
+        limit=count,
+        saved=saved,
+        progress=progress,
+    )
+    if saved is not None and process_index() == 0:
+        saved.remove()
+    return Evaluation(
+        model=name,
+        data=str(getattr(dataset, "name", type(dataset).__name__)),
+        pictures=count,
+        classes=classes,
+        counts=matrix.counts,
+        seconds=time.monotonic() - started,
+        settings={
+            "device": segmenter.device.type,
+            "torch_dtype": str(segmenter.dtype).split(".")[-1],
+            "processes": str(process_count()),
+        },
+        published=published_metrics(name, classes),
+    )
 
 
 def _name(model: Any) -> str:
@@ -124,15 +140,6 @@ def _name(model: Any) -> str:
         return os.fspath(model)
     owner = getattr(model, "model", model)  # of a pipeline
     return str(getattr(owner, "model_dir", "")) or type(model).__name__
-
-
-def _count(dataset: SegmentationDataset, limit: int | None) -> int:
-    total = len(dataset)
-    if total == 0:
-        raise DataSetError(EMPTY)
-    if limit is not None and limit < 1:
-        raise DataSetError(f"limit={limit}: expected at least 1 image")
-    return total if limit is None else min(limit, total)
 
 
 def _check_classes(data: Sequence[str] | None, model: Sequence[str]) -> None:

@@ -75,32 +75,48 @@ def confusion_matrix(
     left = np.flatnonzero(~before.done[:limit])
     share = left[process_index() :: process_count()].tolist()
     here = Counted.nothing(num_classes, total)
-    matrix = ConfusionMatrix(num_classes)
-    matrix.counts = here.counts  # shared: what is counted is what is saved
-    done = 0
     try:
-        with (
-            closing(_answers(segment, dataset, share, num_classes)) as answers,
-            _bar(before, len(share), show=progress) as bar,
-        ):
-            for index, class_map, classes, name in answers:
-                _update(matrix, class_map, classes, name)
-                here.done[index] = True
-                done += 1
-                if not bar.disable:
-                    found = metrics(before.counts + here.counts)
-                    text = f"mIoU {100 * found.mIoU:.2f}, aAcc {100 * found.aAcc:.2f}"
-                    bar.set_postfix_str(text, refresh=False)
-                bar.update()
-                if saved is not None:
-                    saved.save(here, process_index())
+        _count(segment, dataset, share, before, here, saved, progress)
     finally:
-        if saved is not None and done:
+        if saved is not None and here.done.any():
             saved.save(here, process_index(), now=True)
-    if done != len(share):
-        raise DataSetError(f"the model gave {done} class maps for {len(share)} images")
+    matrix = ConfusionMatrix(num_classes)
     matrix.counts = before.counts + summed(torch.from_numpy(here.counts)).numpy()
     return matrix
+
+
+def _count(
+    segment: Segment,
+    dataset: SegmentationDataset,
+    share: list[int],
+    before: Counted,
+    here: Counted,
+    saved: SavedCounts | None,
+    progress: bool,
+) -> None:
+    """Counts this process's share of the images into `here`."""
+    matrix = ConfusionMatrix(len(here.counts))
+    matrix.counts = here.counts  # shared: what is counted is what is saved
+    with (
+        closing(_answers(segment, dataset, share, matrix.num_classes)) as answers,
+        _bar(before, len(share), show=progress) as bar,
+    ):
+        for index, class_map, classes, name in answers:
+            try:
+                matrix.update(class_map, classes)
+            except DataSetError as error:
+                raise DataSetError(f"{name}: {error}") from error
+            here.done[index] = True
+            if not bar.disable:
+                found = metrics(before.counts + here.counts)
+                text = f"mIoU {100 * found.mIoU:.2f}, aAcc {100 * found.aAcc:.2f}"
+                bar.set_postfix_str(text, refresh=False)
+            bar.update()
+            if saved is not None:
+                saved.save(here, process_index())
+    if not here.done[share].all():
+        given = int(here.done.sum())
+        raise DataSetError(f"the model gave {given} class maps for {len(share)} images")
 
 
 def _bar(before: Counted, images: int, *, show: bool) -> Any:
@@ -140,12 +156,3 @@ def _answers(
         for class_map in segment(images()):
             index, classes, name = waiting.popleft()
             yield index, np.asarray(class_map), classes, name
-
-
-def _update(
-    matrix: ConfusionMatrix, class_map: NDArray[Any], classes: NDArray[np.int16], name: str
-) -> None:
-    try:
-        matrix.update(class_map, classes)
-    except DataSetError as error:
-        raise DataSetError(f"{name}: {error}") from error
