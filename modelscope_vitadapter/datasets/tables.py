@@ -17,14 +17,8 @@ SUFFIXES = (".csv", ".jsonl")
 """Of tables in files."""
 
 IMAGE_NAMES = (
-    "image",
-    "img",
-    "picture",
-    "photo",
-    "inputimage",
-    "pixelvalues",
-    "imagepath",
-    "input",
+    *("image", "img", "imagepath", "picture", "photo"),
+    *("inputimage", "input", "pixelvalues"),
 )
 LABEL_NAMES = (
     *("label", "labels", "labelmap", "annotation", "annotations", "mask", "segmentation"),

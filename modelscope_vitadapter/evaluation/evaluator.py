@@ -32,7 +32,6 @@ it gives the first class map."""
 READ_AHEAD = 4
 """Images that are read before the model asks for them."""
 
-TERMINAL_SECONDS = 0.2
 FILE_SECONDS = 30.0
 """Time between two lines of progress where they go to a file, in which each of them stays."""
 
@@ -130,8 +129,7 @@ def _bar(before: Counted, images: int, *, show: bool) -> Any:
         initial=earlier,  # those of an earlier run don't count for the speed
         total=earlier + images,
         unit="image",
-        mininterval=TERMINAL_SECONDS if sys.stderr.isatty() else FILE_SECONDS,
-        smoothing=0.05,
+        mininterval=0.1 if sys.stderr.isatty() else FILE_SECONDS,
         dynamic_ncols=True,
         file=sys.stderr,
         disable=not show or process_index() != 0,

@@ -93,7 +93,7 @@ def test_plot(tmp_path, recwarn):
         assert (colours == colour).all(axis=1).sum() > 1000
     write_plot(evaluation(counts=np.zeros((3, 3), np.int64)), tmp_path / "empty.svg")
     assert "<svg" in (tmp_path / "empty.svg").read_text(encoding="utf-8")
-    names = tuple(f"class {k}" for k in range(171))
+    names = tuple(rf"$\nothing{k}$" for k in range(171))  # no formulas
     write_plot(evaluation(classes=names, counts=np.eye(171, dtype=np.int64)), tmp_path / "many.png")
     assert height_and_pixels(tmp_path / "many.png")[0] > 5 * height
     with pytest.raises(ValueError, match="xyz"):

@@ -78,20 +78,6 @@ def test_it_is_saved_at_most_so_often(tmp_path, gather):
             assert stored["done"].sum() == kept
 
 
-def test_a_failed_saving_leaves_the_old_file(tmp_path, monkeypatch, save, gather):
-    save(0, [0], 1)
-
-    def fail(file, **arrays):
-        file.write(b"half")
-        raise OSError("No space left on device")
-
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
-        patched.setattr(np, "savez", fail)
-        save(0, [0, 1], 2)
-    assert names(tmp_path) == [f"{NAME}.part0"]
-    assert gather().counts[0, 0] == 1
-
-
 def test_removed_with_all_parts(tmp_path, save, gather):
     (tmp_path / "state1").write_text("another file")
     save(0, [0], 1)
