@@ -138,7 +138,7 @@ class DrawnScenes:
         return self.count
 
     def __getitem__(self, index: int) -> object:
-        from modelscope_vitadapter.datasets.samples import Sample
+        from modelscope_vitadapter.datasets.dataset import Sample
 
         rng = np.random.default_rng((self.stream, self.first + index))
         low, high = SIDES[self.stream]

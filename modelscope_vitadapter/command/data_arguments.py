@@ -1,4 +1,4 @@
-"""Arguments that name a labelled data set, the same for every subcommand."""
+"""Arguments that name a dataset, the same for every subcommand."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from modelscope_vitadapter.datasets.label_ids import NAMED
 from modelscope_vitadapter.errors import DataSetError
 
 MODELSCOPE, HUGGING_FACE = "ms:", "hf:"
-"""What the name of a data set of a hub begins with."""
+"""What the name of a dataset of a hub begins with."""
 
 DATA_HELP = (
-    "the data set: a folder with images/ beside labels/ (with or without splits below them), a "
-    "table of paths (.csv or .jsonl), ms:OWNER/NAME for a data set of ModelScope's hub, or "
+    "the dataset: a folder with images/ beside labels/ (with or without splits below them), a "
+    "table of paths (.csv or .jsonl), ms:OWNER/NAME for a dataset of ModelScope's hub, or "
     "hf:OWNER/NAME for one of Hugging Face's; @SUBSET may follow"
 )
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what says how a data set is to be read; its name and split are the subcommand's."""
-    group = parser.add_argument_group("data set")
+    """Adds what says how a dataset is to be read; its name and split are the subcommand's."""
+    group = parser.add_argument_group("dataset")
     group.add_argument(
-        "--labels", metavar="FOLDER", help="folder of the label maps, where DATA is of the pictures"
+        "--labels", metavar="FOLDER", help="folder of the label maps, where DATA is of the images"
     )
     group.add_argument(
         "--label-ids",
@@ -32,15 +32,15 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "(default). reduce-zero: classes begin at 1, 0 is not counted. coco-stuff-182: "
         "COCO-Stuff's original ids (found by itself in stuffthingmaps/)",
     )
-    group.add_argument("--image-column", metavar="NAME", help="column of the pictures in a table")
+    group.add_argument("--image-column", metavar="NAME", help="column of the images in a table")
     group.add_argument("--label-column", metavar="NAME", help="column of the label maps in a table")
     group.add_argument(
-        "--skip-missing", action="store_true", help="leave out pictures that have no label map"
+        "--skip-missing", action="store_true", help="leave out images that have no label map"
     )
 
 
 def data_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `add_data_arguments` as options of `open_labelled`."""
+    """The arguments of `add_data_arguments` as options of `open_dataset`."""
     return {
         "label_ids": arguments.label_ids,
         "image_column": arguments.image_column,
@@ -50,31 +50,31 @@ def data_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def data_source(name: str, labels: str | None = None, split: str | None = None) -> Any:
-    """What `open_labelled` takes for a data set's name on the command line.
+    """What `open_dataset` takes for a dataset's name on the command line.
 
     Args:
-        name: See `DATA_HELP`.
-        labels: Folder of the label maps, where `name` is the folder of the pictures.
-        split: The part to ask a hub for; `open_labelled` is to be told it too.
+        name: see `DATA_HELP`.
+        labels: folder of the label maps, where `name` is the folder of the images.
+        split: the part to ask a hub for; `open_dataset` is to be told it too.
 
     Returns:
         A folder, a file, two folders, or the table or tables that a hub gave.
 
     Raises:
-        DataSetError: Label maps were given for something else than a folder, or a hub does not
-            give the data set.
+        DataSetError: label maps were given for something else than a folder, or a hub does not
+            give the dataset.
     """
     if not name.startswith((MODELSCOPE, HUGGING_FACE)):
         return Path(name) if labels is None else (Path(name), Path(labels))
     if labels is not None:
-        raise DataSetError(f"--labels {labels}: expected only with a folder of pictures")
+        raise DataSetError(f"--labels {labels}: expected only with a folder of images")
     hub, (full_name, _, subset) = name[:3], name[3:].partition("@")
     load = _from_modelscope if hub == MODELSCOPE else _from_hugging_face
     try:
         return load(full_name, subset or None, split)
     except Exception as error:  # clients of hubs raise many classes
         raise DataSetError(
-            f"data set {name!r} can't be loaded ({type(error).__name__}: {error}); check its name, "
+            f"dataset {name!r} can't be loaded ({type(error).__name__}: {error}); check its name, "
             "its subset and the network"
         ) from error
 

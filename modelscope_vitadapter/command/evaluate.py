@@ -1,4 +1,4 @@
-"""Measures a model on labelled pictures: aAcc, mIoU, mAcc, and IoU and accuracy by class.
+"""Measures a model on a dataset: aAcc, mIoU, mAcc, and IoU and accuracy by class.
 
 Examples:
   vitadapter evaluate my_model my_data --split val --output results
@@ -15,7 +15,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from modelscope_vitadapter.command.data_arguments import (
     DATA_HELP,
@@ -24,7 +23,7 @@ from modelscope_vitadapter.command.data_arguments import (
     data_source,
 )
 
-HELP = "measure a model on a labelled data set"
+HELP = "measure a model on a dataset"
 
 STATE, JSON, PLOT = "evaluation.state", "evaluation.json", "evaluation.png"
 """Files in the folder of `--output`."""
@@ -34,16 +33,16 @@ WARNING = "30"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this subcommand."""
+    """Adds the arguments of this subcommand."""
     parser.add_argument("model", metavar="MODEL", help="the model: its directory, or its id")
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--split", help="part of the data set, as its folder or table is called")
+    parser.add_argument("--split", help="part of the dataset, as its folder or table is called")
     parser.add_argument(
         "--output", metavar="FOLDER", help="write the result there, and go on from what is there"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     parser.add_argument(
-        "--check", action="store_true", help="look for problems in all of the data set first"
+        "--check", action="store_true", help="look for problems in all of the dataset first"
     )
     parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
     add_data_arguments(parser)
@@ -52,14 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", help="float32 (default), bfloat16 or float16")
     group.add_argument("--adapter-form", help="builtin (default) or authors, see the README")
     group.add_argument("--window-batch-size", type=int, metavar="N", help="default: automatic")
+    group.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="execute mmcv_config.py where it can't be read as data",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate, show and write the result; of several processes the first shows and writes."""
+    """Evaluates, shows and writes the result; of several processes the first shows and writes."""
     os.environ.setdefault("MODELSCOPE_LOG_LEVEL", WARNING)
     from modelscope_vitadapter.evaluation.evaluate import evaluate
     from modelscope_vitadapter.evaluation.plot import write_plot
-    from modelscope_vitadapter.evaluation.table import format_table
+    from modelscope_vitadapter.evaluation.result import format_table
 
     output = None if arguments.output is None else Path(arguments.output)
     if output is not None:
@@ -74,8 +78,11 @@ def run(arguments: argparse.Namespace) -> int:
             state=None if output is None else output / STATE,
             progress=not arguments.no_progress,
             device=arguments.device,
+            torch_dtype=arguments.dtype,
+            adapter_form=arguments.adapter_form,
+            window_batch_size=arguments.window_batch_size,
+            trust_remote_code=arguments.trust_remote_code,
             **data_options(arguments),
-            **_model_options(arguments),
         )
     except KeyboardInterrupt:
         if output is not None:
@@ -87,12 +94,3 @@ def run(arguments: argparse.Namespace) -> int:
             write_plot(result, output / PLOT)
         sys.stdout.write(format_table(result) + "\n")
     return 0
-
-
-def _model_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    given = {
-        "torch_dtype": arguments.dtype,
-        "adapter_form": arguments.adapter_form,
-        "window_batch_size": arguments.window_batch_size,
-    }
-    return {name: value for name, value in given.items() if value is not None}

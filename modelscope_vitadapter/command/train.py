@@ -151,7 +151,7 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and say where the result is."""
-    from modelscope_vitadapter.datasets.opening import has_parts
+    from modelscope_vitadapter.datasets.open_dataset import has_splits
     from modelscope_vitadapter.plugin.trainer.checkpoints import latest_checkpoint
     from modelscope_vitadapter.plugin.trainer.segmentation_trainer import (
         VitAdapterSegmentationTrainer,
@@ -170,7 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
         evaluation = None
     elif arguments.val_data is not None:
         evaluation = data_source(arguments.val_data)
-    elif not has_parts(data):
+    elif not has_splits(data):
         raise DataSetError(
             f"data set {arguments.data!r} has no parts: all of it would be trained on, and nothing "
             "left to evaluate on. Give --val-data DATA, or --no-evaluation"
@@ -206,7 +206,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    from modelscope_vitadapter.datasets.opening import read_classes
+    from modelscope_vitadapter.datasets.open_dataset import read_classes
 
     names = read_classes(path)
     if names is None:

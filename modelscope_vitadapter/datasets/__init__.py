@@ -1,1 +1,1 @@
-"""Labelled data sets: pictures with a class for each pixel, from folders, tables and lists."""
+"""Datasets for segmentation: images with a class for each pixel, from folders, tables and lists."""

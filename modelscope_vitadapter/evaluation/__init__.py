@@ -1,1 +1,1 @@
-"""How well a model segments: confusion matrix, figures, and how they are taken and shown."""
+"""How well a model segments: confusion matrix, metrics, and how they are taken and shown."""

@@ -1,8 +1,8 @@
-"""Counts of pixels by true and predicted class: all that is kept of a picture."""
+"""Counts of pixels by true and predicted class: all that is kept of an image."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ CHUNK_PIXELS = 2**20
 
 
 class ConfusionMatrix:
-    """A confusion matrix that pictures are added to one after the other.
+    """A confusion matrix that images are added to one after the other.
 
     Attributes:
         counts: `(K, K)` int64: `counts[t, p]` pixels of class t were predicted as class p. Pixels
@@ -23,16 +23,10 @@ class ConfusionMatrix:
 
     Args:
         num_classes: K.
-        counts: where to begin; zeros if None. It is copied.
     """
 
-    def __init__(self, num_classes: int, counts: NDArray[np.int64] | None = None) -> None:
-        shape = (num_classes, num_classes)
-        self.counts: NDArray[np.int64] = np.zeros(shape, np.int64)
-        if counts is not None:
-            if counts.shape != shape:
-                raise DataSetError(f"counts of shape {counts.shape}, expected {shape}")
-            self.counts += counts
+    def __init__(self, num_classes: int) -> None:
+        self.counts: NDArray[np.int64] = np.zeros((num_classes, num_classes), np.int64)
 
     @property
     def num_classes(self) -> int:
@@ -40,66 +34,42 @@ class ConfusionMatrix:
         return len(self.counts)
 
     def update(self, prediction: NDArray[np.integer], truth: NDArray[np.integer]) -> None:
-        """Count a picture.
+        """Counts an image.
 
         Args:
             prediction: `(H, W)` class ids 0..K-1.
             truth: `(H, W)` class ids 0..K-1, `IGNORED` where nothing is known.
 
         Raises:
-            DataSetError: The sizes differ, or a value is no class.
+            DataSetError: the sizes differ, or a value is no class.
         """
         if prediction.shape != truth.shape:
             raise DataSetError(
                 f"a prediction has shape {prediction.shape}, its label map {truth.shape}; expected "
                 "the same"
             )
-        predicted, true = prediction.ravel(), truth.ravel()
         found = np.zeros_like(self.counts)
-        for start in range(0, true.size, CHUNK_PIXELS):
+        for start in range(0, truth.size, CHUNK_PIXELS):
             part = slice(start, start + CHUNK_PIXELS)
-            found += self._count(predicted[part], true[part])
-        self.counts += found  # only now: a picture that was refused is not counted in part
+            true = truth.ravel()[part]
+            known = true != IGNORED
+            true = self._checked(true[known], "label map")
+            predicted = self._checked(prediction.ravel()[part][known], "prediction")
+            pairs = true * self.num_classes + predicted
+            found += np.bincount(pairs, minlength=found.size).reshape(found.shape)
+        self.counts += found  # only now: an image that was refused is not counted in part
 
-    def _count(
-        self, predicted: NDArray[np.integer], true: NDArray[np.integer]
-    ) -> NDArray[np.int64]:
-        known = true != IGNORED
-        true, predicted = true[known].astype(np.int64), predicted[known].astype(np.int64)
-        for name, values in (("label map", true), ("prediction", predicted)):
-            if values.size and not (values.min() >= 0 and values.max() < self.num_classes):
-                raise DataSetError(
-                    f"a {name} holds values from {values.min()} to {values.max()}, expected class "
-                    f"ids from 0 to {self.num_classes - 1}"
-                )
-        pairs = true * self.num_classes + predicted
-        counted = np.bincount(pairs, minlength=self.num_classes**2)
-        return counted.reshape(self.counts.shape)
-
-    def merge(self, other: ConfusionMatrix) -> None:
-        """Add the counts of other pictures.
-
-        Raises:
-            DataSetError: The other matrix is of another number of classes.
-        """
-        if other.num_classes != self.num_classes:
+    def _checked(self, values: NDArray[np.integer], name: str) -> NDArray[np.int64]:
+        if values.size and not (values.min() >= 0 and values.max() < self.num_classes):
             raise DataSetError(
-                f"confusion matrices of {self.num_classes} and {other.num_classes} classes don't "
-                "add up"
+                f"a {name} holds values from {values.min()} to {values.max()}, expected class ids "
+                f"from 0 to {self.num_classes - 1}"
             )
-        self.counts += other.counts
+        return values.astype(np.int64)
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """Pixels of one class that were taken for another.
-
-    Attributes:
-        truth: the class that they are of.
-        prediction: the class that was predicted.
-        pixels: how many.
-        share: of the pixels of `truth`, 0 to 1.
-    """
+class Confusion(NamedTuple):
+    """Pixels of the class `truth` that were taken for `prediction`; their share of it, 0 to 1."""
 
     truth: int
     prediction: int
@@ -109,15 +79,11 @@ class Confusion:
 
 def worst_confusions(counts: NDArray[np.int64], most: int = 20) -> list[Confusion]:
     """The confusions with the most pixels, in descending order."""
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
+    wrong = counts * ~np.eye(len(counts), dtype=bool)
     order = np.argsort(wrong, axis=None, kind="stable")[::-1][:most]
-    totals = counts.sum(axis=1)
-    found = []
-    for place in order:
-        truth, prediction = (int(one) for one in np.unravel_index(place, wrong.shape))
-        pixels = int(wrong[truth, prediction])
-        if pixels == 0:
-            break
-        found.append(Confusion(truth, prediction, pixels, pixels / int(totals[truth])))
-    return found
+    places = zip(*np.unravel_index(order, wrong.shape), strict=True)
+    return [
+        Confusion(int(t), int(p), int(wrong[t, p]), int(wrong[t, p]) / int(counts[t].sum()))
+        for t, p in places
+        if wrong[t, p]
+    ]

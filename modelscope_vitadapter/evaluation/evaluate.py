@@ -1,31 +1,40 @@
-"""The one function from a model and a data set to figures."""
+"""The one function from a model and a dataset to metrics."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-from modelscope_vitadapter.datasets.opening import open_labelled
-from modelscope_vitadapter.datasets.samples import LabelledPictures, classes_of, identity_of
-from modelscope_vitadapter.datasets.scan import check_labelled
+from modelscope_vitadapter.datasets.checks import check_dataset
+from modelscope_vitadapter.datasets.dataset import (
+    EMPTY,
+    SegmentationDataset,
+    classes_of,
+    identity_of,
+)
+from modelscope_vitadapter.datasets.open_dataset import open_dataset
+from modelscope_vitadapter.distributed import (
+    first_process_does,
+    joined_processes,
+    process_count,
+    process_index,
+    runs_on_cpu,
+)
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.evaluation.measuring import Progress, measure
-from modelscope_vitadapter.evaluation.models import EvaluatedModel, opened_model
-from modelscope_vitadapter.evaluation.processes import Processes, joined_processes
-from modelscope_vitadapter.evaluation.progress_bar import ProgressBar
-from modelscope_vitadapter.evaluation.published import published_figures
-from modelscope_vitadapter.evaluation.result import Evaluation
-from modelscope_vitadapter.evaluation.saved_counts import SavedCounts
+from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
+from modelscope_vitadapter.evaluation.models import model_identity, opened_segmenter
+from modelscope_vitadapter.evaluation.result import Evaluation, published_metrics
+from modelscope_vitadapter.evaluation.resume import SavedCounts
 from modelscope_vitadapter.logs import get_logger
-
-logger = get_logger()
+from modelscope_vitadapter.segmenter import Segmenter
 
 DATA_OPTIONS = {"split", "label_ids", "classes", "image_column", "label_column", "skip_missing"}
-"""Options that are `open_labelled`'s."""
+"""Options that are `open_dataset`'s."""
+
+logger = get_logger()
 
 
 def evaluate(
@@ -35,119 +44,128 @@ def evaluate(
     limit: int | None = None,
     check: bool = False,
     state: str | os.PathLike[str] | None = None,
-    progress: bool | Progress = True,
+    progress: bool = True,
     device: str | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Measure a model on a labelled data set.
+    """Measures a model on a dataset.
 
-    Started by `torchrun`, the processes share the pictures, and each returns the whole result.
+    Started by `torchrun`, the processes share the images, and each returns the whole result.
 
     Args:
-        model: Id, directory, model object or pipeline.
-        data: Anything that `labelled.opening.open_labelled` takes: a folder, two folders, a list
-            of pairs, an `MsDataset`, a Hugging Face data set.
-        limit: Only the first so many pictures.
-        check: Look through the whole data set first, so that all problems are known before the
+        model: id, directory, `Segmenter`, model object or pipeline.
+        data: anything that `datasets.open_dataset` takes: a folder, two folders, a list of pairs,
+            an `MsDataset`, a Hugging Face dataset.
+        limit: only the first so many images.
+        check: look through the whole dataset first, so that all problems are known before the
             model runs. Without it the first one ends the evaluation.
-        state: File to save the counts to, about twice a minute and when the evaluation ends before
+        state: file to save the counts to, about twice a minute and when the evaluation ends before
             its time. Where it is there already, the evaluation goes on from it. It is removed when
             the evaluation is complete.
-        progress: Whether to show a bar; or a function, see `measuring.Progress`.
-        device: As of `pipeline()`.
+        progress: whether to show a bar.
+        device: as of `pipeline()`; of an object by default where it is.
         **options: `split`, `label_ids`, `image_column`, `label_column`, `skip_missing` and
-            `classes` are of `open_labelled`; others, such as `torch_dtype`, are for `pipeline()`,
-            where `model` is no pipeline.
+            `classes` are of `open_dataset`; `torch_dtype`, `adapter_form`, `window_batch_size` and
+            `trust_remote_code`, where `model` is an id or a directory, are of `Segmenter.load`.
 
     Returns:
-        The result; `table.format_table` and `plot.write_plot` show it.
+        The result; `result.format_table` and `plot.write_plot` show it.
 
     Raises:
-        DataSetError: The data set can't be used; the message names the file.
-        ConfigError, CheckpointError: The model can't be used.
+        DataSetError: the dataset can't be used; the message names the file.
+        ConfigError, CheckpointError: the model can't be used.
     """
     of_data = {name: options.pop(name) for name in DATA_OPTIONS if name in options}
-    pictures = open_labelled(data, **of_data)
-    count = _count(pictures, limit)
-    with joined_processes(device) as processes, ExitStack() as stack:
-        with processes.first_before_others():  # the model may have to be downloaded
-            opened = stack.enter_context(opened_model(model, device=device, **options))
-        _check_classes(classes_of(pictures), opened.classes)
-        if check and processes.is_first:
-            check_labelled(pictures, len(opened.classes))
-        return _measured(opened, pictures, count, state, progress, processes)
+    dataset = open_dataset(data, **of_data)
+    total = len(dataset)
+    if total == 0:
+        raise DataSetError(EMPTY)
+    if limit is not None and limit < 1:
+        raise DataSetError(f"limit={limit}: expected at least 1 image")
+    count = min(total, limit or total)
+    with (
+        joined_processes(on_gpu=not runs_on_cpu(device)),
+        opened_segmenter(model, device=device, **options) as segmenter,
+    ):
+        classes = segmenter.config.classes
+        _check_classes(classes_of(dataset), classes)
+        if check:
+            first_process_does(lambda: check_dataset(dataset, len(classes)))
+        saved = None
+        if state is not None:
+            of_model = model_identity(segmenter, options.get("adapter_form"))
+            identity = f"{identity_of(dataset)}, the first {count}; {of_model}"
+            saved = SavedCounts(Path(state), identity)
+        return _measured(segmenter, _name(model), dataset, count, saved, progress)
 
 
 def _measured(
-    model: EvaluatedModel,
-    pictures: LabelledPictures,
+    segmenter: Segmenter,
+    name: str,
+    dataset: SegmentationDataset,
     count: int,
-    state: str | os.PathLike[str] | None,
-    progress: bool | Progress,
-    processes: Processes,
+    saved: SavedCounts | None,
+    progress: bool,
 ) -> Evaluation:
-    saved = None
-    if state is not None:
-        identity = f"{identity_of(pictures)}, the first {count}; {model.identity}"
-        saved = SavedCounts(Path(state), identity)
-    started = time.monotonic()
-    with ProgressBar(processes) if progress is True else nullcontext(progress or None) as told:
-        matrix = measure(
-            model.segment,
-            pictures,
-            len(model.classes),
-            indices=range(count),
-            saved=saved,
-            progress=told,
-            processes=processes,
-        )
-    if saved is not None and processes.is_first:
+    classes, started = tuple(segmenter.config.classes), time.monotonic()
+    matrix = confusion_matrix(
+        lambda images: (one.class_map.cpu().numpy() for one in segmenter.segment(images)),
+        dataset,
+        len(classes),
+        limit=count,
+        saved=saved,
+        progress=progress,
+    )
+    if saved is not None and process_index() == 0:
         saved.remove()
     return Evaluation(
-        model=model.name,
-        data=str(getattr(pictures, "name", type(pictures).__name__)),
+        model=name,
+        data=str(getattr(dataset, "name", type(dataset).__name__)),
         pictures=count,
-        classes=model.classes,
+        classes=classes,
         counts=matrix.counts,
         seconds=time.monotonic() - started,
-        settings={**model.settings, "processes": str(processes.count)},
-        published=published_figures(model.name, model.classes),
+        settings={
+            "device": segmenter.device.type,
+            "torch_dtype": str(segmenter.dtype).split(".")[-1],
+            "processes": str(process_count()),
+        },
+        published=published_metrics(name, classes),
     )
 
 
-def _count(pictures: LabelledPictures, limit: int | None) -> int:
-    total = len(pictures)
-    if total == 0:
-        raise DataSetError("the data set is empty: expected at least one picture with a label map")
-    if limit is not None and limit < 1:
-        raise DataSetError(f"limit={limit}: expected at least 1 picture")
-    return total if limit is None else min(limit, total)
+def _name(model: Any) -> str:
+    """A model's id or directory; of an object that knows none its type."""
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    owner = getattr(model, "model", model)  # of a pipeline
+    return str(getattr(owner, "model_dir", "")) or type(model).__name__
 
 
 def _check_classes(data: Sequence[str] | None, model: Sequence[str]) -> None:
-    """Compare the classes that a data set names with the model's.
+    """Compares the classes that a dataset names with the model's.
 
     Raises:
-        DataSetError: There are more or fewer, or the same in another order: every figure would be
+        DataSetError: there are more or fewer, or the same in another order: every metric would be
             wrong.
     """
     if data is None:
         return
     if len(data) != len(model):
         raise DataSetError(
-            f"the data set names {len(data)} classes, the model has {len(model)}: give the data "
-            "set that the model is for, or another model"
+            f"the dataset names {len(data)} classes, the model has {len(model)}: give the dataset "
+            "that the model is for, or another model"
         )
     others = [k for k in range(len(data)) if _plain(data[k]) != _plain(model[k])]
     if others and sorted(map(_plain, data)) == sorted(map(_plain, model)):
         raise DataSetError(
-            f"the data set has the model's classes in another order: class {others[0]} is "
+            f"the dataset has the model's classes in another order: class {others[0]} is "
             f"{data[others[0]]!r} there and {model[others[0]]!r} in the model; translate the ids, "
             "for example with label_ids=LabelIds(mapping=...)"
         )
     if others:
         logger.warning(
-            "%d of %d classes have other names in the data set than in the model; the first is "
+            "%d of %d classes have other names in the dataset than in the model; the first is "
             "class %d, %r and %r",
             *(len(others), len(data), others[0], data[others[0]], model[others[0]]),
         )

@@ -9,7 +9,7 @@ from weakref import ReferenceType, ref
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from modelscope_vitadapter.datasets.samples import LabelledPictures
+from modelscope_vitadapter.datasets.dataset import SegmentationDataset
 from modelscope_vitadapter.errors import DataSetError, VitAdapterError
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 from modelscope_vitadapter.training.samples import (
@@ -215,7 +215,7 @@ class BatchLoader:
 
 
 def build_loader(
-    pictures: LabelledPictures,
+    pictures: SegmentationDataset,
     settings: AugmentationSettings,
     *,
     num_classes: int,

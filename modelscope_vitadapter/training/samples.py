@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from modelscope_vitadapter.datasets.reading import read_labelled
-from modelscope_vitadapter.datasets.samples import LabelledPictures, Sample
+from modelscope_vitadapter.datasets.dataset import Sample, SegmentationDataset
+from modelscope_vitadapter.datasets.reading import read_sample
 from modelscope_vitadapter.errors import DataSetError, VitAdapterError
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 from modelscope_vitadapter.training.augmentation.views import network_input, random_view
@@ -66,7 +66,7 @@ class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
 
     def __init__(
         self,
-        pictures: LabelledPictures,
+        pictures: SegmentationDataset,
         settings: AugmentationSettings,
         *,
         num_classes: int,
@@ -96,7 +96,7 @@ class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
         images, classes, seeds, names = [], [], [], []
         for epoch, index in keys:
             sample = self._sample(index)
-            picture = read_labelled(sample, self._pictures.label_ids, self._num_classes)
+            picture = read_sample(sample, self._pictures.label_ids, self._num_classes)
             seed = sample_seed(self._seed, epoch, index)
             view = random_view(picture, self._settings, np.random.default_rng(seed))
             image, class_map = network_input(view, self._settings)

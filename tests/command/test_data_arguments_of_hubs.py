@@ -1,4 +1,4 @@
-"""Data sets of hubs by name: the real clients, ModelScope's against the stand-in hub."""
+"""Models and datasets of hubs by name: the real clients, ModelScope's against the stand-in hub."""
 
 import json
 import sys
@@ -8,10 +8,9 @@ from datasets import Dataset, Features, Image
 
 from modelscope_vitadapter.evaluation.evaluate import evaluate
 from tests.evaluation.makers import TINY_MODEL, drawn_scenes
-from tests.hub.environment import REPOSITORY, isolated_environment, run_python
-from tests.hub.server import StandInHub, dataset_files
+from tests.hub.environment import DEAD_ENDPOINT, REPOSITORY, isolated_environment, run_python
+from tests.hub.server import VITADAPTER_ID, StandInHub, dataset_files
 
-EVALUATE = ("-m", "modelscope_vitadapter", "evaluate", TINY_MODEL)
 NAME = "drawn_scenes"
 
 
@@ -22,7 +21,7 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def columns(scenes):
-    """Paths of the pictures and of their label maps."""
+    """Paths of the images and of their label maps."""
     return {
         "image": sorted(scenes.glob("images/**/*.png")),
         "label": sorted(scenes.glob("labels/**/*.png")),
@@ -34,35 +33,37 @@ def expected(scenes):
     return evaluate(TINY_MODEL, scenes, device="cpu", progress=False).counts.tolist()
 
 
-def evaluated(source, folder, endpoint=None, *options):
-    """The counts that the command finds for a data set."""
-    environment = isolated_environment(folder / "home", *([endpoint] if endpoint else []))
+def evaluated(model, source, folder, endpoint=DEAD_ENDPOINT):
+    """What the command prints, and the counts that it finds."""
     output = folder / "output"
-    run_python(
-        *EVALUATE,
-        source,
-        *options,
-        *("--device", "cpu", "--output", output),
-        environment=environment,
+    arguments = [model, source, "--split", "validation", "--device", "cpu", "--output", output]
+    process = run_python(
+        *("-m", "modelscope_vitadapter", "evaluate", *arguments),
+        environment=isolated_environment(folder / "home", endpoint),
         cwd=REPOSITORY,
         python=sys.executable,
     )
-    return json.loads((output / "evaluation.json").read_text(encoding="utf-8"))["confusion_matrix"]
+    content = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
+    return process.stdout, content["confusion_matrix"]
 
 
 def test_modelscopes_hub(columns, expected, tmp_path):
     files = dataset_files(NAME, "validation", columns)
-    with StandInHub(datasets={f"someone/{NAME}": files}) as hub:
-        found = evaluated(f"ms:someone/{NAME}", tmp_path, hub.url, "--split", "validation")
+    models = {VITADAPTER_ID: TINY_MODEL}
+    with StandInHub(models=models, datasets={f"someone/{NAME}": files}) as hub:
+        shown, found = evaluated(VITADAPTER_ID, f"ms:someone/{NAME}", tmp_path, hub.url)
         assert any(path.endswith("/repo") for _, path, _ in hub.requests)
     assert found == expected
+    assert "mIoU" in shown
+    assert "47.21" in shown  # the model card's, beside it
 
 
+@pytest.mark.slow
 def test_hugging_faces_loader(columns, expected, tmp_path):
     features = Features({"image": Image(), "label": Image()})
     table = {name: [str(path) for path in paths] for name, paths in columns.items()}
-    pictures = Dataset.from_dict(table, features=features)
+    images = Dataset.from_dict(table, features=features)
     (tmp_path / "data").mkdir()
-    pictures.to_parquet(str(tmp_path / "data" / "validation-00000-of-00001.parquet"))
-    found = evaluated(f"hf:{tmp_path / 'data'}", tmp_path, None, "--split", "validation")
+    images.to_parquet(str(tmp_path / "data" / "validation-00000-of-00001.parquet"))
+    _, found = evaluated(TINY_MODEL, f"hf:{tmp_path / 'data'}", tmp_path)
     assert found == expected

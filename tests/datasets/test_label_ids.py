@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.datasets.label_ids import (
     COCO_STUFF_182,
     COCO_STUFF_ABSENT,
@@ -8,101 +11,81 @@ from modelscope_vitadapter.datasets.label_ids import (
     LabelIds,
     parse_label_ids,
 )
+from modelscope_vitadapter.datasets.label_maps import ids_to_classes
 from modelscope_vitadapter.errors import DataSetError
+
+AS_IS, REDUCED = LabelIds(), LabelIds(reduce_zero_label=True)
+MAPPED = LabelIds(mapping=(IGNORED, 0, 0, 1))
 
 
 def translate(label_ids, ids, num_classes, dtype=np.uint8):
-    classes, wrong = label_ids.to_classes(np.array([ids], dtype), num_classes)
-    assert wrong is None, wrong
+    classes = ids_to_classes(np.array([ids], dtype), label_ids, num_classes, "map 'x'")
     assert classes.dtype == np.int16
     return classes[0].tolist()
 
 
 def refusal(label_ids, ids, num_classes, dtype=np.uint8):
-    return label_ids.to_classes(np.array([ids], dtype), num_classes)[1]
-
-
-def test_ids_are_class_ids_and_255_is_ignored():
-    assert translate(LabelIds(), [0, 2, 255], 3) == [0, 2, IGNORED]
-
-
-@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
-def test_minus_one_of_arrays_is_ignored(dtype):
-    assert translate(LabelIds(), [1, -1], 3, dtype) == [1, IGNORED]
-
-
-def test_ids_of_16_bits():
-    assert translate(LabelIds(), [299, 255, 65535], 300, np.uint16) == [299, 255, IGNORED]
-
-
-def test_zero_is_ignored_and_ids_shift_where_asked_for():
-    assert translate(LabelIds(reduce_zero_label=True), [0, 1, 3, 255], 3) == [-1, 0, 2, -1]
-
-
-def test_other_ids_are_ignored_where_the_data_set_says_so():
-    label_ids = LabelIds(ignored=(7,))
-    assert translate(label_ids, [0, 7], 3) == [0, IGNORED]
-    assert "255" in refusal(label_ids, [255], 3)
-
-
-def test_a_mapping_merges_and_drops_classes():
-    label_ids = LabelIds(mapping=(IGNORED, 0, 0, 1))
-    assert translate(label_ids, [0, 1, 2, 3, 255], 2) == [-1, 0, 0, 1, -1]
-    assert "4" in refusal(label_ids, [4], 2)
+    with pytest.raises(DataSetError, match="map 'x' holds ids that belong to no class") as caught:
+        translate(label_ids, ids, num_classes, dtype)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("ids", "dtype", "shown"),
+    ("label_ids", "ids", "num_classes", "dtype", "classes"),
     [
-        ([0, 3, 3], np.uint8, "3 (2 pixels)"),
-        ([-2], np.int16, "below 0"),
-        ([70000], np.int32, "above 65535"),
-        ([-5], np.int8, "below 0"),
-        (range(3, 20), np.uint8, "9, 10 and 9 others"),
+        (AS_IS, [0, 2, 255], 3, np.uint8, [0, 2, -1]),
+        (AS_IS, [1, -1], 3, np.int8, [1, -1]),
+        (AS_IS, [1, -1, 255], 3, np.int64, [1, -1, -1]),
+        (AS_IS, [299, 255, 65535], 300, np.uint16, [299, 255, -1]),
+        (REDUCED, [0, 1, 3, 255], 3, np.uint8, [-1, 0, 2, -1]),
+        (REDUCED, [0, 255], 255, np.uint8, [-1, 254]),
+        (LabelIds(ignored=(7,)), [0, 7], 3, np.uint8, [0, -1]),
+        (MAPPED, [0, 1, 2, 3, 255], 2, np.uint8, [-1, 0, 0, 1, -1]),
     ],
 )
-def test_ids_of_no_class_are_named_and_counted(ids, dtype, shown):
-    message = refusal(LabelIds(), list(ids), 3, dtype)
-    assert shown in message
-    assert "0 to 2" in message
-    assert "255" in message
+def test_ids_become_classes(label_ids, ids, num_classes, dtype, classes):
+    assert translate(label_ids, ids, num_classes, dtype) == classes
 
 
-def test_the_message_says_what_may_be_meant():
-    assert "reduce_zero_label" in refusal(LabelIds(), [1, 2, 3], 3)
-    assert "coco-stuff-182" in refusal(LabelIds(), [180], 171)
-    assert "coco-stuff-182" not in refusal(LabelIds(), [180], 170)
+@pytest.mark.parametrize(
+    ("label_ids", "ids", "dtype", "says"),
+    [
+        (AS_IS, [0, 3, 3], np.uint8, ["3 (2 pixels)", "0 to 2 for the 3 classes", "255"]),
+        (AS_IS, [-2], np.int16, ["-2 (1 pixels)"]),
+        (AS_IS, [70000], np.int32, ["70000 (1 pixels)"]),
+        (AS_IS, range(3, 40), np.uint8, ["21, 22, ... and 17 more"]),
+        (LabelIds(ignored=(7,)), [255], np.uint8, ["255 (1", "7 for pixels"]),
+        (MAPPED, [4], np.uint8, ["4 (1", "ids below 4"]),
+        (AS_IS, [1, 2, 3], np.uint8, ["begin at 1", "'reduce-zero'"]),
+        (REDUCED, [4], np.uint8, ["1 to 3", "0 or 255 or 65535 for pixels"]),
+    ],
+)
+def test_ids_of_no_class_are_named_and_counted(label_ids, ids, dtype, says):
+    message = refusal(label_ids, list(ids), 3, dtype)
+    assert [text for text in says if text not in message] == []
 
 
 def test_coco_stuff_has_171_of_182_ids():
     present = [one for one in range(182) if one not in COCO_STUFF_ABSENT]
-    assert translate(COCO_STUFF_182, present, 171) == list(range(171))
-    assert translate(COCO_STUFF_182, [255], 171) == [IGNORED]
+    assert translate(COCO_STUFF_182, [*present, 255], 171) == [*range(171), IGNORED]
     for one in COCO_STUFF_ABSENT:
         assert str(one) in refusal(COCO_STUFF_182, [one], 171)
+    assert "coco-stuff-182" in refusal(AS_IS, [180], 171)
+    assert "coco-stuff-182" not in refusal(AS_IS, [180], 170)
 
 
-# Facts of the data set's labels.md, less one: id, name, place among the hub model's classes.
-@pytest.mark.parametrize(
-    ("original", "name"),
-    [(0, "person"), (12, "stop sign"), (89, "toothbrush"), (91, "banner"), (181, "wood")],
-)
-def test_coco_stuff_ids_lead_to_the_classes_of_the_hub_model(original, name):
-    from pathlib import Path
-
-    from modelscope_vitadapter.config.reader import read_config
-
+def test_coco_stuff_ids_lead_to_the_classes_of_the_hub_model():
+    # Facts of the dataset's labels.md, less one.
+    names = {0: "person", 12: "stop sign", 89: "toothbrush", 91: "banner", 181: "wood"}
     golden = Path(__file__).parents[1] / "golden" / "full_size_mmcv_config.py"
     classes = read_config(golden)["CLASSES"]
-    assert classes[translate(COCO_STUFF_182, [original], 171)[0]] == name
+    found = translate(COCO_STUFF_182, list(names), 171)
+    assert [classes[one] for one in found] == list(names.values())
 
 
-def test_a_mapping_beyond_the_classes_is_refused():
+def test_what_cannot_be_meant_is_refused():
     with pytest.raises(DataSetError, match=r"class 170.*7 classes"):
-        COCO_STUFF_182.to_classes(np.zeros((1, 1), np.uint8), 7)
-
-
-def test_a_name_that_is_none_is_refused():
+        translate(COCO_STUFF_182, [0], 7)
     assert parse_label_ids("coco-stuff-182") is COCO_STUFF_182
     with pytest.raises(DataSetError, match="as-is, reduce-zero, coco-stuff-182"):
         parse_label_ids("coco")

@@ -1,85 +1,71 @@
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from modelscope_vitadapter.datasets.dataset import Sample
 from modelscope_vitadapter.datasets.label_ids import IGNORED, LabelIds
-from modelscope_vitadapter.datasets.reading import read_labelled
-from modelscope_vitadapter.datasets.samples import Sample
+from modelscope_vitadapter.datasets.reading import read_sample
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
-from tests.datasets.makers import write_labels, write_picture
+from tests.datasets.makers import write_image, write_labels
 
 
-def name_of(source):
-    return str(source) if isinstance(source, Path) else type(source).__name__
+def read(image, label, num_classes=1, name=None):
+    sample = Sample(name or str(image), image, label, f"label map {str(label)[-50:]}")
+    return read_sample(sample, LabelIds(), num_classes)
 
 
-def sample(image, label):
-    return Sample(name_of(image), image, label, f"label map {name_of(label)}")
-
-
-def test_picture_and_classes(tmp_path):
-    image = write_picture(tmp_path / "a.png", (2, 3), value=9)
+def test_image_and_classes(tmp_path):
+    image = write_image(tmp_path / "a.png", (2, 3), value=9)
     label = write_labels(tmp_path / "b.png", [[0, 1, 255], [1, 1, 0]])
-    found = read_labelled(sample(image, label), LabelIds(), 2)
-    assert found.image.shape == (2, 3, 3)
+    found = read(image, label, 2)
     assert found.image.dtype == np.uint8
-    assert (found.image == 9).all()
+    np.testing.assert_array_equal(found.image, np.full((2, 3, 3), 9))
     assert found.classes.tolist() == [[0, 1, IGNORED], [1, 1, 0]]
     assert found.name == str(image)
 
 
-def test_pictures_are_bgr():
-    image = Image.new("RGB", (2, 1), (1, 2, 3))
-    found = read_labelled(sample(image, np.zeros((1, 2), np.uint8)), LabelIds(), 1)
-    assert found.image[0, 0].tolist() == [3, 2, 1]
-
-
-def test_floats_are_rounded():
-    image = np.full((1, 2, 3), 99.6)
-    found = read_labelled(sample(image, np.zeros((1, 2), np.uint8)), LabelIds(), 1)
+@pytest.mark.parametrize(
+    ("image", "pixel"),
+    [
+        (Image.new("RGB", (2, 1), (1, 2, 3)), [3, 2, 1]),
+        (np.full((1, 2, 3), 99.6), [100, 100, 100]),
+    ],
+)
+def test_images_are_bgr_and_floats_are_rounded(image, pixel):
+    found = read(image, np.zeros((1, 2), np.uint8))
     assert found.image.dtype == np.uint8
-    assert found.image[0, 0, 0] == 100
+    assert found.image[0, 0].tolist() == pixel
 
 
-def test_sizes_that_differ_are_refused(tmp_path):
-    image = write_picture(tmp_path / "a.png", (2, 3))
-    label = write_labels(tmp_path / "b.png", np.zeros((3, 3)))
-    with pytest.raises(DataSetError, match=r"b\.png.*height 3.*a\.png.*height 2") as caught:
-        read_labelled(sample(image, label), LabelIds(), 2)
-    assert "EXIF" not in str(caught.value)
-
-
-def oriented(orientation):
+def test_label_maps_are_of_the_upright_image():
     exif = Image.Exif()
-    exif[0x0112] = orientation
+    exif[0x0112] = 6
     stream = io.BytesIO()
     Image.new("RGB", (3, 2)).save(stream, "JPEG", exif=exif)
-    return stream.getvalue()
-
-
-def test_label_maps_are_of_the_upright_picture():
-    found = read_labelled(sample(oriented(6), np.zeros((3, 2), np.uint8)), LabelIds(), 1)
-    assert found.image.shape == (3, 2, 3)
-    with pytest.raises(DataSetError, match=r"EXIF orientation \(6\)"):
-        read_labelled(sample(oriented(6), np.zeros((2, 3), np.uint8)), LabelIds(), 1)
-    with pytest.raises(DataSetError) as caught:
-        read_labelled(sample(oriented(3), np.zeros((3, 2), np.uint8)), LabelIds(), 1)
-    assert "EXIF" not in str(caught.value)
+    assert read(stream.getvalue(), np.zeros((3, 2), np.uint8)).image.shape == (3, 2, 3)
+    for size, hinted in (((2, 3), True), ((3, 3), False)):
+        with pytest.raises(DataSetError, match="height 3 and width 2; expected the same") as caught:
+            read(stream.getvalue(), np.zeros(size, np.uint8))
+        assert ("EXIF" in str(caught.value)) is hinted
 
 
 def test_what_is_wrong_is_named_by_file(tmp_path):
-    image = write_picture(tmp_path / "a.png")
+    image = write_image(tmp_path / "a.png")
     label = write_labels(tmp_path / "b.png", 5)
-    with pytest.raises(DataSetError, match=r"b\.png.*no class: 5"):
-        read_labelled(sample(image, label), LabelIds(), 5)
+    other = write_labels(tmp_path / "other.png", np.zeros((3, 3)))
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
-    with pytest.raises(DataSetError, match=r"broken\.jpg"):
-        read_labelled(sample(broken, label), LabelIds(), 6)
+    cases = [
+        (image, other, 6, r"other\.png has height 3 and width 3.*a\.png has height 6 and width 4"),
+        (image, label, 5, r"b\.png.*no class: 5"),
+        (broken, label, 6, r"broken\.jpg"),
+    ]
+    for one, map_of_it, num_classes, says in cases:
+        with pytest.raises(DataSetError, match=says):
+            read(one, map_of_it, num_classes)
     with pytest.raises(DataSetNotFoundError, match=r"missing\.jpg"):
-        read_labelled(sample(tmp_path / "missing.jpg", label), LabelIds(), 6)
+        read(tmp_path / "missing.jpg", label, 6)
     with pytest.raises(DataSetError, match="row 3"):
-        read_labelled(Sample("row 3", b"no picture", label, "x"), LabelIds(), 6)
+        read(b"no picture", label, 6, name="row 3")

@@ -1,4 +1,4 @@
-"""Labelled scenes for the embedded small model, and data sets without files."""
+"""Labelled scenes for the embedded small model, and datasets without files."""
 
 import runpy
 from pathlib import Path
@@ -15,7 +15,7 @@ SEED = 11
 
 
 def drawn_scenes(root: Path, count: int, split: str = "val", size=(64, 80)) -> Path:
-    """Write `count` scenes as a data set with class names; the same ones every time."""
+    """Write `count` scenes as a dataset with class names; the same ones every time."""
     for folder in ("images", "labels"):
         (root / folder / split).mkdir(parents=True, exist_ok=True)
     for number in range(count):
@@ -29,7 +29,7 @@ def drawn_scenes(root: Path, count: int, split: str = "val", size=(64, 80)) -> P
 
 
 def plain_pairs(count, num_classes=3, size=(5, 4)):
-    """Pairs of arrays; the picture holds its label map's values in each channel."""
+    """Pairs of arrays; the image holds its label map's values in each channel."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, num_classes, (count, *size)).astype(np.uint8)
     return [(np.repeat(one[:, :, None], 3, axis=2), one) for one in labels]
@@ -38,8 +38,3 @@ def plain_pairs(count, num_classes=3, size=(5, 4)):
 def first_channel(images):
     """A model that is always right on `plain_pairs`."""
     return (image[:, :, 0] for image in images)
-
-
-def shifted(images):
-    """One that is right where the class is below 2."""
-    return (np.minimum(image[:, :, 0], 1) for image in images)

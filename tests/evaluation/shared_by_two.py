@@ -4,33 +4,34 @@ import json
 import sys
 from pathlib import Path
 
-from modelscope_vitadapter.datasets.opening import open_labelled
-from modelscope_vitadapter.evaluation.measuring import measure
-from modelscope_vitadapter.evaluation.processes import joined_processes
-from modelscope_vitadapter.evaluation.saved_counts import SavedCounts
+from modelscope_vitadapter.datasets.open_dataset import open_dataset
+from modelscope_vitadapter.distributed import joined_processes, process_index
+from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
+from modelscope_vitadapter.evaluation.resume import SavedCounts
 from tests.evaluation.makers import plain_pairs
 
 
-def main(folder: Path, pictures: int, stop_after: int) -> None:
+def main(folder: Path, images: int, stop_after: int) -> None:
     seen = 0
 
-    def segment(images):
+    def segment(given):
         nonlocal seen
-        for image in images:
+        for image in given:
             if seen == stop_after:
                 raise SystemExit(0)
             seen += 1
             yield image[:, :, 0]
 
-    with joined_processes("cpu") as processes:
-        data = open_labelled(plain_pairs(pictures))
-        saved = SavedCounts(folder / "state", "this")
+    with joined_processes(on_gpu=False):
+        dataset = open_dataset(plain_pairs(images))
+        counts = None
         try:
-            counts = measure(segment, data, 3, saved=saved, ahead=0).counts.tolist()
+            saved = SavedCounts(folder / "state", "this")
+            counts = confusion_matrix(segment, dataset, 3, saved=saved).counts.tolist()
         except SystemExit:
-            counts = None
-        result = {"seen": seen, "counts": counts, "processes": processes.count}
-        (folder / f"result{processes.rank}.json").write_text(json.dumps(result), encoding="utf-8")
+            pass
+        result = {"seen": seen, "counts": counts}
+        (folder / f"result{process_index()}.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from modelscope_vitadapter.evaluation.measuring import measure
+from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
 from modelscope_vitadapter.plugin.trainer.evaluating import class_maps
 from tests.trainer.runs import Recorder, new_trainer, weights
 from tests.training.drawn_pictures import DrawnPictures
@@ -26,7 +26,7 @@ def run(folder, batch_size, workers=0):
     )
     trainer.train()
     data = trainer.inputs.evaluation
-    counted = measure(lambda images: class_maps(trainer.model.eval(), images), data, 17)
+    counted = confusion_matrix(lambda images: class_maps(trainer.model.eval(), images), data, 17)
     return {
         "counted": int(counted.counts.sum()),
         "pixels": sum(int((data[i].label != 255).sum()) for i in range(len(data))),

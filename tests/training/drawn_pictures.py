@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import torch
 
+from modelscope_vitadapter.datasets.dataset import Sample
 from modelscope_vitadapter.datasets.label_ids import LabelIds
-from modelscope_vitadapter.datasets.samples import Sample
 
 CLASSES = 5
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from modelscope_vitadapter.datasets.reading import read_labelled
+from modelscope_vitadapter.datasets.reading import read_sample
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 from modelscope_vitadapter.training.augmentation.views import network_input, random_view
@@ -84,7 +84,7 @@ def test_a_batch_holds_what_its_seeds_draw():
         assert batch.names == [f"picture {index}" for index in indices]
         assert batch.seeds == [sample_seed(7, 3, int(index)) for index in indices]
         for row, index in enumerate(indices):
-            picture = read_labelled(pictures[index], pictures.label_ids, CLASSES)
+            picture = read_sample(pictures[index], pictures.label_ids, CLASSES)
             rng = np.random.default_rng(batch.seeds[row])
             image, classes = network_input(random_view(picture, SETTINGS, rng), SETTINGS)
             assert np.array_equal(batch.images[row].numpy(), image)

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from modelscope_vitadapter.config.criterion_settings import parse_criterion
 from modelscope_vitadapter.config.model_settings import find_input_transform
 from modelscope_vitadapter.config.test_pipeline import parse_test_pipeline
-from modelscope_vitadapter.datasets.samples import LabelledPictures
+from modelscope_vitadapter.datasets.dataset import SegmentationDataset
 from modelscope_vitadapter.distributed import process_count, process_index
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.logs import get_logger
@@ -109,7 +109,7 @@ def apply_recipe(network: EncoderDecoderMask2Former, recipe: Recipe) -> None:
 
 def training_loader(
     model: VitAdapterSemanticSegmentation,
-    pictures: LabelledPictures,
+    pictures: SegmentationDataset,
     recipe: Recipe,
     *,
     workers: int,

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from modelscope_vitadapter.datasets.reading import LabelledPicture, read_labelled
-from modelscope_vitadapter.datasets.samples import IGNORED, LabelledPictures
+from modelscope_vitadapter.datasets.dataset import IGNORED, SegmentationDataset
+from modelscope_vitadapter.datasets.reading import LabelledImage, read_sample
 from modelscope_vitadapter.distributed import process_index
-from modelscope_vitadapter.evaluation.figures import figures
-from modelscope_vitadapter.evaluation.measuring import measure
+from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
+from modelscope_vitadapter.evaluation.metrics import metrics
 from modelscope_vitadapter.images.writing import write_image
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.plugin.preprocessor import VitAdapterSegmentationPreprocessor
@@ -25,11 +25,11 @@ OPACITY = 0.6
 
 
 def evaluate_model(
-    model: VitAdapterSemanticSegmentation, pictures: LabelledPictures
+    model: VitAdapterSemanticSegmentation, pictures: SegmentationDataset
 ) -> dict[str, float]:
     """`mIoU`, `aAcc` and `mAcc` of a model in evaluation mode, 0 to 1; shared by all processes."""
-    matrix = measure(lambda images: class_maps(model, images), pictures, model.num_classes)
-    found = figures(matrix.counts)
+    matrix = confusion_matrix(lambda images: class_maps(model, images), pictures, model.num_classes)
+    found = metrics(matrix.counts)
     return {"mIoU": found.mIoU, "aAcc": found.aAcc, "mAcc": found.mAcc}
 
 
@@ -45,7 +45,7 @@ def class_maps(
 
 def draw_samples(
     model: VitAdapterSemanticSegmentation,
-    pictures: LabelledPictures,
+    pictures: SegmentationDataset,
     settings: RunSettings,
     *,
     step: int,
@@ -69,7 +69,7 @@ def draw_samples(
     if process_index() != 0 or not chosen:
         return {}
     samples = [
-        read_labelled(pictures[number], pictures.label_ids, model.num_classes) for number in chosen
+        read_sample(pictures[number], pictures.label_ids, model.num_classes) for number in chosen
     ]
     palette = np.array(model.PALETTE[: model.num_classes], np.uint8)
     answers = class_maps(model, (sample.image for sample in samples))
@@ -83,7 +83,7 @@ def draw_samples(
 
 
 def beside(
-    sample: LabelledPicture, answer: NDArray[Any], palette: NDArray[np.uint8]
+    sample: LabelledImage, answer: NDArray[Any], palette: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
     """A picture, its labels and an answer beside each other, `(h, 3 w, 3) uint8 RGB`.
 

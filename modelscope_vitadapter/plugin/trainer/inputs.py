@@ -11,9 +11,9 @@ import torch
 from modelscope.utils.device import create_device
 
 from modelscope_vitadapter.config.model_config import load_model_config
-from modelscope_vitadapter.datasets.opening import has_parts, open_labelled
-from modelscope_vitadapter.datasets.samples import LabelledPictures
-from modelscope_vitadapter.datasets.scan import check_labelled
+from modelscope_vitadapter.datasets.checks import check_dataset
+from modelscope_vitadapter.datasets.dataset import SegmentationDataset
+from modelscope_vitadapter.datasets.open_dataset import has_splits, open_dataset
 from modelscope_vitadapter.distributed import first_process_does, own_device_name
 from modelscope_vitadapter.errors import DataSetNotFoundError, TrainingError
 from modelscope_vitadapter.training.start.config import Palette
@@ -34,8 +34,8 @@ class RunInputs:
     """
 
     model_dir: Path
-    training: LabelledPictures | None
-    evaluation: LabelledPictures | None
+    training: SegmentationDataset | None
+    evaluation: SegmentationDataset | None
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class InputOptions:
     """What `open_inputs` is asked for.
 
     Attributes:
-        train_dataset: whatever `open_labelled` takes, or None.
+        train_dataset: whatever `open_dataset` takes, or None.
         eval_dataset: the same.
         train_split: which part of a folder, or of tables by split, is trained on.
         eval_split: the same for evaluation.
-        data_options: arguments of `open_labelled` but for `split`.
+        data_options: arguments of `open_dataset` but for `split`.
         from_scratch: don't take the weights of the model's directory.
         beit: see `StartPoint`.
         classes: names by id; those of the training data if None, then those of the model.
@@ -115,7 +115,7 @@ def open_inputs(model_dir: Path, work_dir: Path, options: InputOptions) -> RunIn
         names = load_model_config(started, trust_remote_code=trust).classes
         for pictures in (training, evaluation):
             if pictures is not None:
-                first_process_does(partial(check_labelled, pictures, len(names)))
+                first_process_does(partial(check_dataset, pictures, len(names)))
     return RunInputs(started, training, evaluation)
 
 
@@ -134,15 +134,17 @@ def own_device(name: str) -> torch.device:
     return device
 
 
-def _opened(source: Any, split: str | None, options: Mapping[str, Any]) -> LabelledPictures | None:
+def _opened(
+    source: Any, split: str | None, options: Mapping[str, Any]
+) -> SegmentationDataset | None:
     """A data set; of what has parts, the part `split`, or, where that is empty, all of it."""
     if source is None:
         return None
-    part = (split or None) if has_parts(source) else None
-    return open_labelled(source, split=part, **options)
+    part = (split or None) if has_splits(source) else None
+    return open_dataset(source, split=part, **options)
 
 
-def require(pictures: LabelledPictures | None, purpose: str) -> LabelledPictures:
+def require(pictures: SegmentationDataset | None, purpose: str) -> SegmentationDataset:
     """A data set that has to be there.
 
     Raises:

@@ -13,14 +13,13 @@ from modelscope.utils.config import Config
 from modelscope.utils.constant import DEFAULT_MODEL_REVISION, ModeKeys
 
 from modelscope_vitadapter.config.settings import parse_adapter_form
-from modelscope_vitadapter.datasets.samples import identity_of
+from modelscope_vitadapter.datasets.dataset import identity_of
 from modelscope_vitadapter.distributed import (
     first_process_does,
     join_group,
     process_count,
 )
 from modelscope_vitadapter.errors import TrainingError
-from modelscope_vitadapter.evaluation.models import directory_or_id
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.plugin.registration import TRAINER, register
@@ -46,6 +45,7 @@ from modelscope_vitadapter.plugin.trainer.inputs import (
 from modelscope_vitadapter.plugin.trainer.interrupts import StopRequest
 from modelscope_vitadapter.plugin.trainer.loop import StepLoop
 from modelscope_vitadapter.plugin.trainer.settings import FREE, RunSettings, split_options
+from modelscope_vitadapter.segmenter import model_directory
 from modelscope_vitadapter.training.batch_norm import share_batch_norms
 from modelscope_vitadapter.training.batches import BatchLoader
 from modelscope_vitadapter.training.freezing import freeze_parameters, parse_freeze
@@ -66,7 +66,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
 
     Args:
         model: a model id, a model directory, or a model of this package.
-        train_dataset: labelled pictures, see `labelled.opening.open_labelled`.
+        train_dataset: labelled pictures, see `datasets.open_dataset`.
         eval_dataset: the same, or None.
         train_split: which part of a folder, or of tables by split, is trained on.
         eval_split: the same for evaluation.
@@ -82,7 +82,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         freeze: `nothing`, `beit` (adapter and head are trained) or `backbone` (the head is).
         recipe: fields of `training.recipe.Recipe` that shall be otherwise than in the paper.
         run: fields of `trainer.settings.RunSettings` but `work_dir`.
-        data_options: arguments of `open_labelled` (`label_ids`, `image_column`, ...).
+        data_options: arguments of `open_dataset` (`label_ids`, `image_column`, ...).
         check_data: read all pictures and label maps before training starts.
         adapter_form: see `VitAdapterSemanticSegmentation`.
         device: `gpu`, `cpu`, `cuda:N`; under torchrun `gpu` is the GPU of the process.
@@ -164,11 +164,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         if isinstance(model, VitAdapterSemanticSegmentation):
             return Path(model.model_dir)
         name = os.fspath(model)
-        return Path(
-            first_process_does(
-                lambda: self.get_or_download_model_dir(directory_or_id(name), revision)
-            )
-        )
+        return Path(first_process_does(lambda: os.fspath(model_directory(name, revision))))
 
     def _build_training_network(self) -> TrainingNetwork:
         """The model's network, arranged by the recipe, with the criterion of its configuration."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelscope_vitadapter.datasets.reading import LabelledPicture
-from modelscope_vitadapter.datasets.samples import IGNORED
+from modelscope_vitadapter.datasets.dataset import IGNORED
+from modelscope_vitadapter.datasets.reading import LabelledImage
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 
 
@@ -71,6 +71,6 @@ def largest_share(classes: NDArray[np.int16]) -> float:
     return float(np.bincount(labelled).max() / labelled.size)
 
 
-def crop_labelled(picture: LabelledPicture, box: Box) -> LabelledPicture:
+def crop_labelled(picture: LabelledImage, box: Box) -> LabelledImage:
     """Return a part of a picture and of its classes."""
     return replace(picture, image=box.of(picture.image), classes=box.of(picture.classes))

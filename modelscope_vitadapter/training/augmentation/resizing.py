@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelscope_vitadapter.config.test_pipeline import Resize, Size
-from modelscope_vitadapter.datasets.reading import LabelledPicture
+from modelscope_vitadapter.datasets.reading import LabelledImage
 from modelscope_vitadapter.images.transforms import apply_step
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 
@@ -30,7 +30,7 @@ def draw_resize(settings: AugmentationSettings, rng: np.random.Generator) -> Res
     return Resize((short, long))
 
 
-def resize_labelled(picture: LabelledPicture, step: Resize) -> LabelledPicture:
+def resize_labelled(picture: LabelledImage, step: Resize) -> LabelledImage:
     """Resize the image as the step does (bilinear), and the classes to the same size (nearest)."""
     image = apply_step(step, picture.image)
     classes = resize_nearest(picture.classes, (image.shape[0], image.shape[1]))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelscope_vitadapter.config.test_pipeline import Size
-from modelscope_vitadapter.datasets.reading import LabelledPicture
-from modelscope_vitadapter.datasets.samples import IGNORED
+from modelscope_vitadapter.datasets.dataset import IGNORED
+from modelscope_vitadapter.datasets.reading import LabelledImage
 from modelscope_vitadapter.images.transforms import apply_step
 from modelscope_vitadapter.training.augmentation.cropping import crop_labelled, draw_crop
 from modelscope_vitadapter.training.augmentation.photometric import distort, draw_distortion
@@ -19,8 +19,8 @@ from modelscope_vitadapter.training.augmentation.settings import AugmentationSet
 
 
 def random_view(
-    picture: LabelledPicture, settings: AugmentationSettings, rng: np.random.Generator
-) -> LabelledPicture:
+    picture: LabelledImage, settings: AugmentationSettings, rng: np.random.Generator
+) -> LabelledImage:
     """Draw a view: resized, cropped, mirrored, with other colours, in this order.
 
     Args:
@@ -42,8 +42,8 @@ def random_view(
 
 
 def augment(
-    picture: LabelledPicture, settings: AugmentationSettings, rng: np.random.Generator
-) -> LabelledPicture:
+    picture: LabelledImage, settings: AugmentationSettings, rng: np.random.Generator
+) -> LabelledImage:
     """Draw a view and fill it up, as a picture to look at.
 
     Args:
@@ -65,7 +65,7 @@ def augment(
 
 
 def network_input(
-    view: LabelledPicture, settings: AugmentationSettings
+    view: LabelledImage, settings: AugmentationSettings
 ) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Normalise a view and fill it up to the size of the crop.
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from modelscope_vitadapter.datasets.reading import LabelledPicture
-from modelscope_vitadapter.datasets.samples import IGNORED
+from modelscope_vitadapter.datasets.dataset import IGNORED
+from modelscope_vitadapter.datasets.reading import LabelledImage
 from modelscope_vitadapter.training.augmentation.cropping import (
     Box,
     crop_labelled,
@@ -93,6 +93,6 @@ def test_sides_shorter_than_the_crop_stay_whole(size):
 def test_image_and_classes_are_cut_alike():
     image = np.arange(6 * 7 * 3, dtype=np.uint8).reshape(6, 7, 3)
     classes = np.arange(42, dtype=np.int16).reshape(6, 7)
-    cut = crop_labelled(LabelledPicture(image, classes, "a"), Box(1, 2, 3, 4))
+    cut = crop_labelled(LabelledImage(image, classes, "a"), Box(1, 2, 3, 4))
     assert np.array_equal(cut.image, image[1:4, 2:6])
     assert np.array_equal(cut.classes, classes[1:4, 2:6])

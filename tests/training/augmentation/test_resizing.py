@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from modelscope_vitadapter.config.test_pipeline import Resize
-from modelscope_vitadapter.datasets.reading import LabelledPicture
+from modelscope_vitadapter.datasets.reading import LabelledImage
 from modelscope_vitadapter.training.augmentation.resizing import (
     draw_resize,
     resize_labelled,
@@ -45,7 +45,7 @@ def test_the_order_of_the_scales_sides_does_not_matter():
 )
 def test_sizes_at_ratio_one(size, expected):
     settings = AugmentationSettings((896, 896), (3584, 896), ratio_range=(1.0, 1.0))
-    picture = LabelledPicture(np.zeros((*size, 3), np.uint8), np.zeros(size, np.int16), "drawn")
+    picture = LabelledImage(np.zeros((*size, 3), np.uint8), np.zeros(size, np.int16), "drawn")
     resized = resize_labelled(picture, draw_resize(settings, np.random.default_rng(0)))
     assert resized.image.shape == (*expected, 3)
     assert resized.classes.shape == expected
@@ -72,7 +72,7 @@ def test_edges_of_labels_lie_where_the_picture_is_half_way(width):
     """Where OpenCV's nearest is used, labels are shifted and this fails."""
     classes = np.repeat((np.random.default_rng(3).random((1, 48)) < 0.5), 5, 0).astype(np.int16)
     image = np.repeat((classes * 255).astype(np.uint8)[:, :, None], 3, axis=2)
-    resized = resize_labelled(LabelledPicture(image, classes, ""), Resize((5, width), False))
+    resized = resize_labelled(LabelledImage(image, classes, ""), Resize((5, width), False))
     grey = resized.image[:, :, 0].astype(int)
     decided = np.abs(grey - 127.5) > 2  # as near to one as to the other, else
     assert decided.mean() > 0.4
@@ -81,7 +81,7 @@ def test_edges_of_labels_lie_where_the_picture_is_half_way(width):
 
 def test_the_image_is_resized_as_for_the_test_pipeline():
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    picture = LabelledPicture(image, np.zeros((40, 60), np.int16), "drawn")
+    picture = LabelledImage(image, np.zeros((40, 60), np.int16), "drawn")
     resized = resize_labelled(picture, Resize((97, 131)))
     assert resized.name == "drawn"
     assert np.array_equal(

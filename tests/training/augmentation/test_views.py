@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from modelscope_vitadapter.datasets.reading import LabelledPicture
-from modelscope_vitadapter.datasets.samples import IGNORED
+from modelscope_vitadapter.datasets.dataset import IGNORED
+from modelscope_vitadapter.datasets.reading import LabelledImage
 from modelscope_vitadapter.images.arrays import array_to_bgr
 from modelscope_vitadapter.training.augmentation.settings import AugmentationSettings
 from modelscope_vitadapter.training.augmentation.views import augment, network_input, random_view
@@ -20,7 +20,7 @@ def drawn(size=(90, 120), seed=0, block=24):
     rng = np.random.default_rng(seed)
     patches = rng.integers(IGNORED, CLASSES, (-(-size[0] // block), -(-size[1] // block)))
     classes = np.kron(patches, np.ones((block, block), int))[: size[0], : size[1]]
-    return LabelledPicture(COLOURS[classes], classes.astype(np.int16), "drawn")
+    return LabelledImage(COLOURS[classes], classes.astype(np.int16), "drawn")
 
 
 def inside(classes, radius=2):
@@ -88,7 +88,7 @@ def test_pictures_of_any_size_fill_the_crop(size, seed):
 
 def test_maps_without_a_labelled_pixel_and_grey_pictures():
     grey = array_to_bgr(np.random.default_rng(0).integers(0, 256, (70, 90), np.uint8))
-    picture = LabelledPicture(grey, np.full((70, 90), IGNORED, np.int16), "grey")
+    picture = LabelledImage(grey, np.full((70, 90), IGNORED, np.int16), "grey")
     for seed in range(10):
         view = augment(picture, SETTINGS, np.random.default_rng(seed))
         assert (view.classes == IGNORED).all()
@@ -117,12 +117,12 @@ def test_what_is_added_is_zero_for_the_network_and_ignored():
 
 def test_a_model_that_takes_bgr():
     settings = replace(SETTINGS, to_rgb=False, mean=(10.0, 20.0, 30.0), std=(1.0, 1.0, 1.0))
-    view = LabelledPicture(
+    view = LabelledImage(
         np.full((48, 64, 3), (11, 22, 33), np.uint8), np.zeros((48, 64), np.int16), "flat"
     )
     image, _ = network_input(view, settings)
     assert image[:, 5, 5].tolist() == [1.0, 2.0, 3.0]
-    small = LabelledPicture(view.image[:1, :1], view.classes[:1, :1], "small")
+    small = LabelledImage(view.image[:1, :1], view.classes[:1, :1], "small")
     wide = replace(settings, ratio_range=(0.5, 0.5), scale=(10, 10))
     shown = augment(small, wide, np.random.default_rng(0))
     assert shown.image[-1, -1].tolist() == [10, 20, 30]
@@ -131,7 +131,7 @@ def test_a_model_that_takes_bgr():
 def test_the_same_numbers_give_the_same_bits_on_any_number_of_threads():
     image = np.random.default_rng(0).integers(0, 256, (701, 997, 3), np.uint8)
     classes = drawn((701, 997), block=60).classes
-    picture = LabelledPicture(image, classes, "large")
+    picture = LabelledImage(image, classes, "large")
     settings = AugmentationSettings(crop_size=(640, 640), scale=(2560, 640))
     threads = cv2.getNumThreads()
     try:

@@ -1,8 +1,8 @@
-"""What an evaluation that was stopped goes on from: counts, and which pictures are in them."""
+"""What an evaluation that was stopped goes on from: counts, and which images are in them."""
 
 from __future__ import annotations
 
-import os
+import glob
 import time
 import zipfile
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from modelscope_vitadapter.checkpoint.save import written_aside
 from modelscope_vitadapter.errors import DataSetError
 
 FORMAT = 1
@@ -19,33 +20,32 @@ FORMAT = 1
 
 @dataclass
 class Counted:
-    """Counts over some pictures of a data set.
+    """Counts over some images of a dataset.
 
     Attributes:
         counts: `(K, K)` int64, see `ConfusionMatrix`.
-        done: `(N,)` bool: the pictures that are in them.
+        done: `(N,)` bool: the images that are in them.
     """
 
     counts: NDArray[np.int64]
     done: NDArray[np.bool_]
 
     @classmethod
-    def nothing(cls, num_classes: int, pictures: int) -> Counted:
-        """Of no picture."""
-        return cls(np.zeros((num_classes, num_classes), np.int64), np.zeros(pictures, np.bool_))
+    def nothing(cls, num_classes: int, images: int) -> Counted:
+        """Of no image."""
+        return cls(np.zeros((num_classes, num_classes), np.int64), np.zeros(images, np.bool_))
 
 
 @dataclass
 class SavedCounts:
-    """A file that counts are saved to, for each of several processes one.
+    """A file that counts are saved to, for each of several processes one; never half-written.
 
-    A file is written aside and then takes the old one's place, so at every moment there is a whole
-    one. The process with the number R writes `NAME.partR` with what it counted in this run; when a
+    The process with the number R writes `NAME.partR` with what it counted in this run; when a
     run begins, the first process gathers what is there in `NAME` itself.
 
     Attributes:
         path: the file.
-        identity: text that tells data set, model and options from others; a file with another one
+        identity: text that tells dataset, model and options from others; a file with another one
             is refused.
         seconds: time between two savings at least.
     """
@@ -55,15 +55,14 @@ class SavedCounts:
     seconds: float = 30.0
     _saved: float = field(default=0.0, init=False)
 
-    def gather(self, num_classes: int, pictures: int) -> Counted:
-        """Bring together what earlier runs counted, whatever number of processes they had.
+    def gather(self, num_classes: int, images: int) -> Counted:
+        """Brings together what earlier runs counted, whatever number of processes they had.
 
         Raises:
-            DataSetError: A file is of another evaluation, or is damaged.
+            DataSetError: a file is of another evaluation, or is damaged.
         """
-        total = Counted.nothing(num_classes, pictures)
-        parts = sorted(self.path.parent.glob(f"{_escaped(self.path.name)}.part*"))
-        parts = [path for path in parts if path.suffix[5:].isdigit()]
+        total = Counted.nothing(num_classes, images)
+        parts = self._parts()
         for path in (self.path, *parts):
             if not path.is_file():
                 continue
@@ -73,7 +72,7 @@ class SavedCounts:
                 continue  # gathered by a run that ended before it could remove it
             if overlap.any():
                 raise DataSetError(
-                    f"{str(path)!r} has pictures that {str(self.path)!r} has too, and others; "
+                    f"{str(path)!r} has images that {str(self.path)!r} has too, and others; "
                     "remove both to begin anew"
                 )
             total.counts += found.counts
@@ -85,21 +84,20 @@ class SavedCounts:
         return total
 
     def save(self, counted: Counted, process: int, *, now: bool = False) -> None:
-        """Save what a process counted in this run, unless it did less than `seconds` ago."""
+        """Saves what a process counted in this run, unless it did less than `seconds` ago."""
         moment = time.monotonic()
         if now or moment - self._saved >= self.seconds:
-            self._write(self._part(process), counted)
+            self._write(self.path.with_name(f"{self.path.name}.part{process}"), counted)
             self._saved = moment
 
     def remove(self) -> None:
-        """Remove all files: the evaluation is complete."""
-        for path in self.path.parent.glob(f"{_escaped(self.path.name)}.part*"):
-            if path.suffix[5:].isdigit():
-                path.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        """Removes all files: the evaluation is complete."""
+        for path in (self.path, *self._parts()):
+            path.unlink(missing_ok=True)
 
-    def _part(self, process: int) -> Path:
-        return self.path.with_name(f"{self.path.name}.part{process}")
+    def _parts(self) -> list[Path]:
+        found = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.part*"))
+        return [path for path in found if path.suffix[5:].isdigit()]
 
     def _read(self, path: Path, expected: Counted) -> Counted:
         try:
@@ -122,23 +120,11 @@ class SavedCounts:
 
     def _write(self, path: Path, counted: Counted) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{path.name}.{os.getpid()}.writing")
-        try:
-            with aside.open("wb") as file:
-                np.savez(
-                    file,
-                    format=np.int64(FORMAT),
-                    identity=np.str_(self.identity),
-                    counts=counted.counts,
-                    done=counted.done,
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-
-
-def _escaped(name: str) -> str:
-    """A file's name as a pattern that matches nothing else."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+        with written_aside(path) as aside, aside.open("wb") as file:
+            np.savez(
+                file,
+                format=np.int64(FORMAT),
+                identity=np.str_(self.identity),
+                counts=counted.counts,
+                done=counted.done,
+            )

@@ -1,4 +1,4 @@
-"""The figures of semantic segmentation, from a confusion matrix."""
+"""The metrics of semantic segmentation, from a confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """Shares from 0 to 1, as mmsegmentation's `eval_metrics` defines and names them.
 
     Attributes:
@@ -28,8 +28,8 @@ class Figures:
     Acc: NDArray[np.float64]
 
 
-def figures(counts: NDArray[np.int64]) -> Figures:
-    """Compute the figures of a confusion matrix.
+def metrics(counts: NDArray[np.int64]) -> Metrics:
+    """Computes the metrics of a confusion matrix.
 
     The same operations in float64 as mmsegmentation 0.30's `eval_metrics`, so the same to the last
     digit.
@@ -38,7 +38,7 @@ def figures(counts: NDArray[np.int64]) -> Figures:
         counts: `(K, K)`, true classes by predicted ones.
 
     Returns:
-        The figures; NaN for means over no class.
+        The metrics; NaN for means over no class.
     """
     right = np.diagonal(counts).astype(np.float64)
     labelled = counts.sum(axis=1).astype(np.float64)
@@ -47,7 +47,7 @@ def figures(counts: NDArray[np.int64]) -> Figures:
         iou = right / (predicted + labelled - right)
         accuracy = right / labelled
         overall = right.sum() / labelled.sum()
-    return Figures(
+    return Metrics(
         aAcc=float(overall), mIoU=_mean(iou), mAcc=_mean(accuracy), IoU=iou, Acc=accuracy
     )
 

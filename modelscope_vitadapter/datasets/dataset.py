@@ -1,0 +1,139 @@
+"""What a dataset is: a length, samples by index, and what the ids in its label maps stand for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from modelscope_vitadapter.datasets.label_ids import IGNORED, LabelIds
+from modelscope_vitadapter.images.naming import describe
+from modelscope_vitadapter.validation import shorten
+
+__all__ = ["EMPTY", "IGNORED", "Indexed", "PairedDataset", "Sample", "SegmentationDataset"]
+
+EMPTY = "the dataset is empty: expected at least one image with a label map"
+
+Element = TypeVar("Element", covariant=True)
+
+
+class Indexed(Protocol[Element]):
+    """What has a length and elements by index: a list, a table of others, a dataset."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Element: ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image and its label map, neither of them read yet.
+
+    Attributes:
+        name: the image's in messages: its path, or the row that it stands in.
+        image: anything that `images.reading.read_image` takes.
+        label: anything that `label_maps.read_label_map` takes.
+        label_name: the label map's in messages.
+    """
+
+    name: str
+    image: object
+    label: object
+    label_name: str
+
+
+class SegmentationDataset(Indexed[Sample], Protocol):
+    """Images with label maps: samples by index.
+
+    It may also have `classes`, the names of its classes by id, `name`, and `identity`, a text that
+    is another one for other data; see `classes_of` and `identity_of`.
+    """
+
+    @property
+    def label_ids(self) -> LabelIds:
+        """How ids in its label maps become class ids."""
+
+
+def classes_of(dataset: SegmentationDataset) -> tuple[str, ...] | None:
+    """The names of a dataset's classes by id, or None where it knows none."""
+    names = getattr(dataset, "classes", None)
+    return None if names is None else tuple(str(name) for name in names)
+
+
+def identity_of(dataset: SegmentationDataset) -> str:
+    """A text that tells a dataset from others, as far as it can without reading the images."""
+    identity = getattr(dataset, "identity", None)
+    if identity is not None:
+        return str(identity)
+    return f"{type(dataset).__qualname__}, {len(dataset)} images, {dataset.label_ids}"
+
+
+@dataclass(frozen=True)
+class PairedDataset:
+    """The dataset that every source is opened as.
+
+    Attributes:
+        pairs: `(image, label)` by index, each in a form that `Sample` takes.
+        label_ids: what the ids in the label maps stand for.
+        classes: names of the classes by id, where the source says them.
+        name: the dataset's, for messages and results.
+        element: what messages call a pair, with its index; None for files, whose paths say enough.
+        root: paths in `identity` are relative to it, so that a copied dataset is the same.
+        fingerprint: tells the pairs from others; None to look at each of them for that.
+    """
+
+    pairs: Indexed[tuple[object, object]]
+    label_ids: LabelIds = field(default_factory=LabelIds)
+    classes: tuple[str, ...] | None = None
+    name: str = "pairs"
+    element: str | None = "pair"
+    root: Path | None = None
+    fingerprint: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, label = self.pairs[index]
+        if self.element is None:
+            return Sample(str(image), image, label, f"label map {str(label)!r}")
+        names = [f"{self.element} {index}{_path_shown(one)}" for one in (image, label)]
+        return Sample(names[0], image, label, f"label map of {names[1]}")
+
+    @cached_property
+    def identity(self) -> str:
+        """Changes with what the pairs refer to and with the meaning of ids."""
+        digest = hashlib.sha256(f"{self.label_ids}{self.fingerprint}".encode())
+        for index in range(0 if self.fingerprint is not None else len(self)):
+            for reference in self.pairs[index]:
+                digest.update(self._identity_of(reference).encode("utf-8", "surrogateescape"))
+        return f"{len(self)} images, {digest.hexdigest()[:16]}"
+
+    def _identity_of(self, reference: object) -> str:
+        """Path and size of a file; of anything else its form."""
+        found = _path_in(reference)
+        if found is None:
+            return f"{describe(reference)}\0"
+        path = Path(found)
+        size = path.stat().st_size if path.is_file() else -1
+        if self.root is not None and path.is_relative_to(self.root):
+            path = path.relative_to(self.root)
+        return f"{path.as_posix()}\0{size}\0"
+
+
+def _path_in(reference: object) -> str | None:
+    """The path that a reference is or carries, if any."""
+    if isinstance(reference, Mapping):
+        reference = reference.get("path")
+    if not isinstance(reference, str | os.PathLike):
+        reference = getattr(reference, "filename", None)
+    return str(reference) if reference else None
+
+
+def _path_shown(reference: object) -> str:
+    path = _path_in(reference)
+    return "" if path is None else f" ({shorten(path)})"

@@ -1,0 +1,149 @@
+"""Tables: a row has an image and its label map, or the paths of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelscope_vitadapter.datasets.dataset import Indexed
+from modelscope_vitadapter.errors import DataSetError
+from modelscope_vitadapter.images.naming import describe, is_url
+
+SUFFIXES = (".csv", ".jsonl")
+"""Of tables in files."""
+
+IMAGE_NAMES = (
+    *("image", "img", "imagepath", "picture", "photo"),
+    *("inputimage", "input", "pixelvalues"),
+)
+LABEL_NAMES = (
+    *("label", "labels", "labelmap", "annotation", "annotations", "mask", "segmentation"),
+    *("segmentationmask", "semanticsegmentation", "segmap", "gtsemanticseg", "outputimage"),
+    *("labelpath", "maskpath", "target"),
+)
+"""Names of columns in lower case without `_`, `-`, spaces and ModelScope's `:FILE`."""
+
+
+@dataclass(frozen=True)
+class TablePairs:
+    """The pairs in a table; each row is read when it is asked for.
+
+    Attributes:
+        rows: the table: an `MsDataset`, a Hugging Face dataset, a list of dicts.
+        image, label: names of the two columns.
+    """
+
+    rows: Indexed[Any]
+    image: str
+    label: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[object, object]:
+        row = _checked_row(self.rows, index)
+        for column in (self.image, self.label):
+            if row.get(column) is None:
+                raise DataSetError(f"row {index} (counted from 0) has nothing in {column!r}")
+        return row[self.image], row[self.label]
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What a table says of itself; None for a list, whose rows are at hand."""
+        if isinstance(self.rows, list):
+            return None
+        table = getattr(self.rows, "ds_instance", self.rows)  # an MsDataset wraps another table
+        known = getattr(table, "_fingerprint", type(table).__qualname__)
+        return f"{known} {self.image} {self.label}"
+
+
+def table_pairs(rows: Indexed[Any], image: str | None, label: str | None, name: str) -> TablePairs:
+    """The pairs in a table.
+
+    Args:
+        rows: the table.
+        image: the images' column; None to guess it by its name.
+        label: the label maps' column; None to guess it.
+        name: the table's, for messages.
+
+    Raises:
+        DataSetError: there are no rows, a column is not there, or none or several can be it.
+    """
+    if len(rows) == 0:
+        raise DataSetError(f"{name} is empty: expected at least one row")
+    columns = getattr(getattr(rows, "ds_instance", rows), "column_names", None)
+    if not isinstance(columns, list):
+        columns = [str(one) for one in _checked_row(rows, 0)]
+    return TablePairs(
+        rows,
+        image=_find_column(columns, image, IMAGE_NAMES, "image_column", name),
+        label=_find_column(columns, label, LABEL_NAMES, "label_column", name),
+    )
+
+
+def _checked_row(rows: Indexed[Any], index: int) -> Mapping[str, Any]:
+    row = rows[index]
+    if not isinstance(row, Mapping):
+        raise DataSetError(f"row {index} (counted from 0) is {describe(row)}, expected a dict")
+    return row
+
+
+def _find_column(
+    columns: Sequence[str], given: str | None, usual: tuple[str, ...], option: str, table: str
+) -> str:
+    if given is not None:
+        if given not in columns:
+            raise DataSetError(
+                f"{table} has no column {given!r} ({option}); there are {', '.join(columns)}"
+            )
+        return given
+    found = [name for name in columns if _plain(name) in usual]
+    if len(found) == 1:
+        return found[0]
+    which = f"several can be it ({', '.join(found)})" if found else "none has a usual name"
+    raise DataSetError(
+        f"{table} has the columns {', '.join(columns)}: {which}; name it with {option}"
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.removesuffix(":FILE").lower() if letter.isalnum())
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Reads a table: CSV with names in its first line, or a JSON object in each line.
+
+    Args:
+        path: the file, in UTF-8. Paths in it are relative to its folder.
+
+    Raises:
+        DataSetError: the file can't be read as such a table.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".csv":
+            rows: list[Any] = list(csv.DictReader(text.splitlines()))
+        else:
+            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
+        raise DataSetError(
+            f"{str(path)!r} can't be read as a table ({type(error).__name__}: {error}); expected "
+            "UTF-8, CSV with column names in the first line, or a JSON object in each line"
+        ) from error
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict) or None in row:
+            raise DataSetError(
+                f"{str(path)!r}: row {number} (counted from 0) does not fit the columns"
+            )
+    return [{name: _placed(value, path.parent) for name, value in row.items()} for row in rows]
+
+
+def _placed(value: Any, folder: Path) -> Any:
+    """A path relative to the table's folder; what is no such path stays as it is."""
+    if not isinstance(value, str) or not value or is_url(value) or "\0" in value:
+        return value
+    return str(folder / value) if Path(value).suffix else value
