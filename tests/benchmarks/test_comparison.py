@@ -132,12 +132,13 @@ def test_who_is_compared_with_whom():
 
 
 def test_memory_cases_have_the_windows_that_they_say():
-    from modelscope_vitadapter.inference.windows import windows_of
+    from modelscope_vitadapter.inference.sliding_window import window_origins
 
     for case in cases("full"):
         count, word = case.what.split()[:2]
         if word in ("window", "windows"):
-            assert len(windows_of(case.picture, (896, 896), (512, 512))) == int(count)
+            down, across = (window_origins(side, 896, 512) for side in case.picture)
+            assert len(down) * len(across) == int(count)
 
 
 def test_environment_builder_refuses_what_it_would_overwrite(tmp_path):
