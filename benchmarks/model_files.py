@@ -125,7 +125,7 @@ def checkpoint_entries(size: str) -> Entries:
         return {name: (dtype, tuple(shape)) for name, (dtype, shape) in stored.items()}
     import torch
 
-    from modelscope_vitadapter.config.model_settings import parse_model
+    from modelscope_vitadapter.config.model_config import parse_model
     from modelscope_vitadapter.network.build import build_network
 
     config = model_config(size)

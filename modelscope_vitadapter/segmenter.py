@@ -130,7 +130,6 @@ class Segmenter:
             (one.to(device) for one in inputs),
             settings.windows,
             num_classes=settings.head.num_classes,
-            align_corners=settings.head.align_corners,
             batch_size=automatic if fixed is None else lambda size: fixed,
             confidence=confidence,
             dtype=usable_dtype(self.dtype, device),

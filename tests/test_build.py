@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.network.build import build_network

@@ -8,8 +8,7 @@ from typing import Any
 from modelscope.preprocessors.base import Preprocessor
 
 from modelscope_vitadapter.config.config_dict import ConfigDict
-from modelscope_vitadapter.config.model_config import load_model_config
-from modelscope_vitadapter.config.model_settings import find_input_transform
+from modelscope_vitadapter.config.model_config import find_test_pipeline, load_model_config
 from modelscope_vitadapter.images.transforms import NetworkInput, parse_transform
 from modelscope_vitadapter.plugin.hooks.entries import PREPROCESSOR
 from modelscope_vitadapter.plugin.hooks.registries import register
@@ -48,7 +47,7 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
     @model_config.setter
     def model_config(self, config: ConfigDict | None) -> None:
         self._config = config
-        self._transform = None if config is None else parse_transform(find_input_transform(config))
+        self._transform = None if config is None else parse_transform(find_test_pipeline(config))
 
     def __call__(self, data: object, *, max_pixels: int | None = None) -> Mapping[str, Any]:
         """Prepares one input.

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from modelscope_vitadapter.config.criterion_settings import (
+from modelscope_vitadapter.config.criterion import (
     CriterionSettings,
     PartWeights,
     PointSettings,

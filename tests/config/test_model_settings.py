@@ -4,8 +4,8 @@ import re
 import pytest
 import torch
 
-from modelscope_vitadapter.config.model_settings import (
-    find_input_transform,
+from modelscope_vitadapter.config.model_config import (
+    find_test_pipeline,
     parse_classes,
     parse_model,
     parse_palette,
@@ -370,7 +370,7 @@ def test_unreadable_classes_and_palette_raise_their_own_error():
 
 def test_input_transform():
     steps = [{"type": "LoadImageFromFile"}]
-    assert find_input_transform({"data": {"test": {"pipeline": steps}}}) is steps
+    assert find_test_pipeline({"data": {"test": {"pipeline": steps}}}) is steps
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_input_transform():
 )
 def test_no_input_transform(config):
     with pytest.raises(ConfigError, match=r"data\.test\.pipeline"):
-        find_input_transform(config)
+        find_test_pipeline(config)
 
 
 @pytest.mark.parametrize("keys", [(), ("test",), ("test", "pipeline")])
@@ -394,4 +394,4 @@ def test_unreadable_input_transform(keys):
     for key in reversed(keys):
         value = {key: value}
     with pytest.raises(ConfigError, match=r"^line 9"):
-        find_input_transform({"data": value})
+        find_test_pipeline({"data": value})

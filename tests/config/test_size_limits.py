@@ -1,7 +1,7 @@
 import pytest
 
 import modelscope_vitadapter.config.size_limits as limits
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.config.size_limits import count_parts
 from modelscope_vitadapter.errors import ConfigError

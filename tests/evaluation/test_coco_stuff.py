@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modelscope_vitadapter.checkpoint.save import save_state_dict
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.datasets.label_ids import COCO_STUFF_ABSENT
 from modelscope_vitadapter.evaluation.evaluate import evaluate

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modelscope_vitadapter.network.drop_path import DropPath, drop_path
+from modelscope_vitadapter.network.seeded_dropout import DropPath, drop_path
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from modelscope_vitadapter.network.drop_path import DropPath
-from modelscope_vitadapter.network.sample_noise import Dropout, mixed, set_sample_seeds
+from modelscope_vitadapter.network.seeded_dropout import DropPath
+from modelscope_vitadapter.network.seeded_dropout import Dropout, mixed, set_sample_seeds
 
 
 def noisy():

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.drop_path import DropPath
+from modelscope_vitadapter.network.seeded_dropout import DropPath
 from modelscope_vitadapter.network.transformer_layer import (
     FeedForward,
     MaskedAttention,

@@ -5,7 +5,7 @@ import zlib
 
 import torch
 
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.network.build import build_network
 from tests.support.configs import tiny_config

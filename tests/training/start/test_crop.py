@@ -7,7 +7,7 @@ from modelscope.pipelines import pipeline
 from modelscope.utils.constant import Tasks
 
 from modelscope_vitadapter.config.model_config import load_model_config
-from modelscope_vitadapter.config.model_settings import find_input_transform
+from modelscope_vitadapter.config.model_config import find_test_pipeline
 from modelscope_vitadapter.config.settings import WindowSettings
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.images.transforms import parse_transform
@@ -44,7 +44,7 @@ def test_windows_strides_and_scales_change_together(tmp_path):
     assert after.settings.windows.stride == tuple(2 * s for s in before.settings.windows.stride)
     assert after.settings.backbone.grid == (8, 8)
     sizes = [
-        parse_transform(find_input_transform(loaded.config)).network_sizes((300, 400))[0]
+        parse_transform(find_test_pipeline(loaded.config)).network_sizes((300, 400))[0]
         for loaded in (before, after)
     ]
     assert sizes[1] == tuple(2 * side for side in sizes[0])

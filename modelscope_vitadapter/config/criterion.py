@@ -77,26 +77,27 @@ def parse_criterion(config: Mapping[str, object], num_classes: int) -> Criterion
     Raises:
         ConfigError: for a setting that can't be honoured, by name.
     """
-    model = _mapping(config.get("model"), "model")
-    head = Fields(_mapping(model.get("decode_head"), "model.decode_head"), "model.decode_head")
-    train_cfg, path = model.get("train_cfg"), "model.train_cfg"
-    if train_cfg is None:
-        train_cfg, path = config.get("train_cfg"), "train_cfg"
-    train = Fields({} if train_cfg is None else train_cfg, path)
-    loss_classes, class_weight = _class_loss(_optional(head, "loss_cls"), num_classes)
-    loss_mask = _mask_loss(_optional(head, "loss_mask"))
-    loss_dice, loss_dice_eps = _dice_loss(_optional(head, "loss_dice"))
-    cost, cost_dice_eps = _costs(_optional(train, "assigner"))
+    model = Fields(_or_empty(config.get("model")), "model")
+    head, inside = _part(model, "decode_head"), model.take("train_cfg", None)
+    if inside is not None:
+        train = Fields(inside, "model.train_cfg")
+    else:
+        train = Fields(_or_empty(config.get("train_cfg")), "train_cfg")
+    loss_classes, class_weight = _class_loss(_part(head, "loss_cls"), num_classes)
+    loss_mask = _mask_loss(_part(head, "loss_mask"))
+    loss_dice, loss_dice_eps = _dice_loss(_part(head, "loss_dice"))
+    cost, cost_dice_eps = _costs(_part(train, "assigner"))
+    default = PointSettings()
     points = PointSettings(
-        num_points=train.integer("num_points", PointSettings.num_points),
+        num_points=train.integer("num_points", default.num_points, high=2**20),
         oversample_ratio=train.number(
-            "oversample_ratio", PointSettings.oversample_ratio, low=1.0, high=100.0
+            "oversample_ratio", default.oversample_ratio, low=1.0, high=100.0
         ),
         importance_sample_ratio=train.probability(
-            "importance_sample_ratio", PointSettings.importance_sample_ratio
+            "importance_sample_ratio", default.importance_sample_ratio
         ),
     )
-    sampler = _optional(train, "sampler")
+    sampler = _part(train, "sampler")
     sampler.kind("MaskPseudoSampler", default="MaskPseudoSampler")
     sampler.finish()
     train.finish()
@@ -110,25 +111,27 @@ def parse_criterion(config: Mapping[str, object], num_classes: int) -> Criterion
     )
 
 
-def _mapping(value: object, path: str) -> Mapping[str, object]:
-    """`value`, or nothing where it is missing; `Fields` checks what else it can be."""
-    if value is None:
-        return {}
-    Fields(value, path)
-    assert isinstance(value, Mapping)
-    return value
+def _or_empty(value: object) -> object:
+    return {} if value is None else value
 
 
-def _optional(parent: Fields, key: str) -> Fields:
-    """The entry as a dictionary of its own; an empty one where it is missing."""
-    value = parent.take(key, None)
-    return Fields({} if value is None else value, f"{parent.path}.{key}")
+def _part(parent: Fields, key: str) -> Fields:
+    """The entry as a dictionary of its own; an empty one where it is missing or None."""
+    return Fields(_or_empty(parent.take(key, None)), f"{parent.path}.{key}")
+
+
+def _weight(fields: Fields, key: str, default: float) -> float:
+    return fields.number(key, default, high=1e6)
+
+
+def _dice_eps(fields: Fields) -> float:
+    return fields.number("eps", 1.0, low=1e-12, high=1e6)
 
 
 def _class_loss(fields: Fields, num_classes: int) -> tuple[float, tuple[float, ...]]:
     """Weight of the class loss and of each class in it."""
-    _cross_entropy(fields, use_sigmoid=False)
-    weight = fields.number("loss_weight", PartWeights.classes, high=1e6)
+    _check_cross_entropy(fields, use_sigmoid=False)
+    weight = _weight(fields, "loss_weight", PartWeights.classes)
     class_weight = _class_weight(fields, num_classes)
     fields.finish()
     return weight, class_weight
@@ -136,61 +139,46 @@ def _class_loss(fields: Fields, num_classes: int) -> tuple[float, tuple[float, .
 
 def _mask_loss(fields: Fields) -> float:
     """Weight of the binary cross entropy of masks."""
-    _cross_entropy(fields, use_sigmoid=True)
-    fields.only("class_weight", None, default=None)
-    weight = fields.number("loss_weight", PartWeights.mask, high=1e6)
+    _check_cross_entropy(fields, use_sigmoid=True)
+    fields.only("class_weight", None)
+    weight = _weight(fields, "loss_weight", PartWeights.mask)
     fields.finish()
     return weight
 
 
-def _cross_entropy(fields: Fields, *, use_sigmoid: bool) -> None:
+def _check_cross_entropy(fields: Fields, *, use_sigmoid: bool) -> None:
     """Takes what both cross entropies have and only one value is honoured of."""
     fields.kind("CrossEntropyLoss", default="CrossEntropyLoss")
-    fields.only("use_sigmoid", use_sigmoid, default=use_sigmoid)
-    fields.only("use_mask", False, default=False)
-    fields.only("reduction", "mean", default="mean")
-    fields.only("ignore_index", None, default=None)
-    fields.only("avg_non_ignore", False, default=False)
+    fields.fixed(use_sigmoid=use_sigmoid, use_mask=False, reduction="mean")
+    fields.fixed(ignore_index=None, avg_non_ignore=False)
     fields.skip("loss_name")  # mmsegmentation's: what the log calls it
 
 
 def _dice_loss(fields: Fields) -> tuple[float, float]:
     """Weight of the dice loss, and what keeps it from dividing by zero."""
     fields.kind("DiceLoss", default="DiceLoss")
-    fields.only("use_sigmoid", True, default=True)
-    fields.only("activate", True, default=True)
-    fields.only("reduction", "mean", default="mean")
-    fields.only("naive_dice", True, default=True)
-    weight = fields.number("loss_weight", PartWeights.dice, high=1e6)
-    eps = _dice_eps(fields)
+    fields.fixed(use_sigmoid=True, activate=True, reduction="mean", naive_dice=True)
+    weight, eps = _weight(fields, "loss_weight", PartWeights.dice), _dice_eps(fields)
     fields.finish()
     return weight, eps
-
-
-def _dice_eps(fields: Fields) -> float:
-    return fields.number("eps", 1.0, low=1e-12, high=1e6)
 
 
 def _costs(assigner: Fields) -> tuple[PartWeights, float]:
     """Weights of the matching costs, and the dice cost's eps."""
     assigner.kind("MaskHungarianAssigner", default="MaskHungarianAssigner")
-    classes, mask, dice = (
-        _optional(assigner, key) for key in ("cls_cost", "mask_cost", "dice_cost")
-    )
-    assigner.finish()
+    classes, mask, dice = (_part(assigner, key) for key in ("cls_cost", "mask_cost", "dice_cost"))
     classes.kind("ClassificationCost", default="ClassificationCost")
     mask.kind("CrossEntropyLossCost", default="CrossEntropyLossCost")
-    mask.only("use_sigmoid", True, default=True)
     dice.kind("DiceCost", default="DiceCost")
-    dice.only("pred_act", True, default=True)
-    dice.only("naive_dice", True, default=True)
+    mask.fixed(use_sigmoid=True)
+    dice.fixed(pred_act=True, naive_dice=True)
     eps = _dice_eps(dice)
     weights = PartWeights(
-        classes=classes.number("weight", PartWeights.classes, high=1e6),
-        mask=mask.number("weight", PartWeights.mask, high=1e6),
-        dice=dice.number("weight", PartWeights.dice, high=1e6),
+        classes=_weight(classes, "weight", PartWeights.classes),
+        mask=_weight(mask, "weight", PartWeights.mask),
+        dice=_weight(dice, "weight", PartWeights.dice),
     )
-    for fields in (classes, mask, dice):
+    for fields in (assigner, classes, mask, dice):
         fields.finish()
     return weights, eps
 
@@ -200,18 +188,10 @@ def _class_weight(fields: Fields, num_classes: int) -> tuple[float, ...]:
     value = fields.take("class_weight", None)
     if value is None:
         return (1.0,) * num_classes + (NO_OBJECT_WEIGHT,)
-    if (
-        not isinstance(value, (list, tuple))
-        or len(value) < 2
-        or not all(
-            isinstance(one, (int, float)) and not isinstance(one, bool) and 0 <= one <= 1e6
-            for one in value
-        )
-        or not any(value)
-    ):
-        raise fields.refuse(
-            "class_weight", value, "a list of numbers from 0 to 1e6, not all 0, 'no object' last"
-        )
+    is_list = isinstance(value, (list, tuple)) and len(value) >= 2
+    if not is_list or not all(map(_is_weight, value)) or not any(value):
+        expected = "a list of numbers from 0 to 1e6, not all 0, 'no object' last"
+        raise fields.refuse("class_weight", value, expected)
     weights = tuple(float(one) for one in value)
     if len(weights) == num_classes + 1:
         return weights
@@ -222,3 +202,8 @@ def _class_weight(fields: Fields, num_classes: int) -> tuple[float, ...]:
             "'no object' last. Give one for each class in mmcv_config.py, or leave it out."
         )
     return (weights[0],) * num_classes + (weights[-1],)
+
+
+def _is_weight(value: object) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and 0 <= value <= 1e6  # type: ignore[operator]

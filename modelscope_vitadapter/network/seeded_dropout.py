@@ -1,4 +1,4 @@
-"""Random numbers of training that belong to samples, not to processes.
+"""Stochastic depth (Huang et al., arXiv 1603.09382) that belongs to samples, not to processes.
 
 What is dropped from a sample follows from the sample's own seed and from the place in the network,
 so that neither the batch that a sample is in, nor the process that computes it, nor a recomputed
@@ -28,8 +28,13 @@ def mixed(*numbers: int) -> int:
     return state
 
 
-class NoisyModule(nn.Module):
-    """A module that draws random numbers while it is trained."""
+class DropPath(nn.Module):
+    """Drops a residual branch per sample while training; the identity otherwise.
+
+    Args:
+        probability: chance of a sample to be zeroed, in [0, 1]; the others are scaled so that the
+            mean stays.
+    """
 
     sample_seeds: tuple[int, ...] | None = None
     """A seed for each sample of the batch, or None for PyTorch's global generators."""
@@ -37,56 +42,52 @@ class NoisyModule(nn.Module):
     place = 0
     """Tells this module's numbers from those of others."""
 
-    def seeds_of(self, batch: int, site: int = 0) -> list[int] | None:
-        """What this module seeds each of `batch` samples with.
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
 
-        Args:
-            batch: number of samples, B.
-            site: tells calls of one module in one pass apart.
+    def forward(self, x: Tensor, site: int = 0) -> Tensor:
+        """Maps `(B, ...)` to the same shape; `site` tells a module's calls in one pass apart.
 
         Raises:
             ValueError: seeds were set for another number of samples.
         """
-        if self.sample_seeds is None:
-            return None
-        if len(self.sample_seeds) != batch:
+        if not self.training or self.probability == 0.0:
+            return x
+        if self.probability == 1.0:
+            return x * 0.0
+        kept = self._kept(x, site).view(-1, *(1,) * (x.ndim - 1))
+        return x * kept / (1.0 - self.probability)
+
+    def _kept(self, x: Tensor, site: int) -> Tensor:
+        """1 for the samples of `x` that stay and 0 for the others, `(B,)`."""
+        batch, seeds = x.shape[0], self.sample_seeds
+        if seeds is None:
+            return x.new_empty(batch).bernoulli_(1.0 - self.probability)
+        if len(seeds) != batch:
             raise ValueError(
-                f"seeds were set for {len(self.sample_seeds)} samples, the batch has {batch}: call "
+                f"seeds were set for {len(seeds)} samples, the batch has {batch}: call "
                 "set_sample_seeds with the seeds of this batch, or with None"
             )
-        return [mixed(seed, self.place, site) for seed in self.sample_seeds]
+        drawn = [mixed(seed, self.place, site) / 2**_BITS for seed in seeds]
+        return torch.tensor([float(one >= self.probability) for one in drawn]).to(x)
 
-
-class Dropout(nn.Dropout, NoisyModule):
-    """`torch.nn.Dropout` whose zeros can follow from the samples' seeds."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps `(B, ...)` to the same shape."""
-        seeds = self.seeds_of(x.shape[0]) if self.training and 0.0 < self.p < 1.0 else None
-        if seeds is None:
-            return super().forward(x)
-        keep = torch.stack([_uniform(seed, x[i]) for i, seed in enumerate(seeds)]) >= self.p
-        return x * keep / (1.0 - self.p)
-
-
-def _uniform(seed: int, like: Tensor) -> Tensor:
-    """Numbers in [0, 1) of the shape and on the device of a tensor."""
-    generator = torch.Generator(like.device).manual_seed(seed % 2**63)
-    return torch.rand(like.shape, generator=generator, device=like.device)
+    def extra_repr(self) -> str:
+        """The drop probability, for the printed module tree."""
+        return f"probability={self.probability}"
 
 
 def set_sample_seeds(network: nn.Module, seeds: Sequence[int] | None) -> None:
     """Says what the next passes draw their random numbers from.
 
     They hold until they are set anew, so that activations that are computed again in the backward
-    pass are the same. Dropout inside of attention (`attn_drop`) is not reached: it is drawn inside
-    PyTorch's fused operator.
+    pass are the same.
 
     Args:
         network: any module.
         seeds: one for each sample of the batches to come, or None for PyTorch's generators.
     """
-    noisy = (module for module in network.modules() if isinstance(module, NoisyModule))
-    for place, module in enumerate(noisy):
+    dropping = (module for module in network.modules() if isinstance(module, DropPath))
+    for place, module in enumerate(dropping):
         module.sample_seeds = None if seeds is None else tuple(seeds)
         module.place = place
