@@ -197,8 +197,8 @@ def _write_checkpoint(entries: Entries, path: Path) -> None:
 
     import torch
 
+    from benchmarks.builtin_way import relative_position_index
     from benchmarks.random_weights import random_weight
-    from modelscope_vitadapter.network.position_bias import relative_position_index
 
     weights: dict[str, torch.Tensor] = {}
     for name, (dtype, shape) in entries.items():

