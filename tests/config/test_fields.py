@@ -57,19 +57,11 @@ def test_values_that_are_refused_by_name(method, values, arguments):
             taken(method, value, *arguments)
 
 
-def test_limits_are_inclusive():
-    for value in (2, 4):
-        assert taken("integer", value, low=2, high=4) == value
-    for value in (1, 5):
-        with pytest.raises(ConfigError, match="from 2 to 4"):
-            taken("integer", value, low=2, high=4)
-
-
 def test_entries_are_taken_once_and_from_a_copy():
     values = {"depth": 3}
     part = Fields(values, "model")
     assert part.has("depth")
-    part.integer("depth")
+    assert part.integer("depth", low=3, high=3) == 3
     assert not part.has("depth")
     part.finish()
     assert values == {"depth": 3}
@@ -87,18 +79,6 @@ def test_missing_entries_have_defaults_or_are_named():
     ):
         with pytest.raises(ConfigError, match=r"model\.part\.depth is missing"):
             take(fields())
-
-
-def test_kinds():
-    assert fields(type="A").kind("A", "B") == "A"
-    with pytest.raises(ConfigError, match="expected A or B"):
-        fields(type="C").kind("A", "B")
-
-
-@pytest.mark.parametrize("values", [None, 3, [1], "text"])
-def test_only_dictionaries_have_entries(values):
-    with pytest.raises(ConfigError, match=r"model\.part\.x is .*expected dict"):
-        fields(x=values).child("x")
 
 
 def test_what_is_left_is_refused_by_name():

@@ -144,25 +144,11 @@ def test_a_missing_or_unreadable_setting_is_named(path):
         parse_model(tiny_config({path: mark}))
 
 
-@pytest.mark.parametrize("path", [row.path for row in TABLE if row.effect == NOTHING])
-def test_an_unreadable_value_is_passed_over_or_raises_its_own_error(path):
-    try:
-        parse_model(tiny_config({path: Unreadable("line 9: no")}))
-    except ConfigError as error:
-        assert str(error) == "line 9: no"
-
-
 def test_what_training_reads_may_be_unreadable():
     for path in ("model.train_cfg", f"{HEAD}.loss_cls", "model.pretrained", f"{HEAD}.sampler"):
         config = tiny_config({path: Unreadable("no")})
         assert parse_model(config) == parse_model(tiny_config())
-
-
-def test_settings_are_plain_and_equal_for_equal_configs():
-    settings = parse_model(tiny_config())
-    assert hash(settings) == hash(parse_model(tiny_config()))
-    assert settings.backbone.grid == (4, 4)
-    assert settings.head.num_classes == 5
+    assert hash(parse_model(config)) == hash(parse_model(tiny_config()))
 
 
 def test_builtin_defaults():
@@ -227,24 +213,21 @@ NO_NAMES = [[1, 2], ["a"], ["a", None]]
 NO_COLOURS = [[1, 2, 3], [[1, 2]] * 2, [[1, 2, 256]] * 2, [[-1, 2, 3]] * 2, [[1, 2, 0.5]] * 2]
 
 
-@pytest.mark.parametrize("value", NO_LISTS + NO_NAMES)
-def test_classes_are_refused(value):
-    with pytest.raises(ConfigError, match="CLASSES"):
-        parse_classes({"CLASSES": value}, 2)
-
-
-@pytest.mark.parametrize("value", NO_LISTS + NO_COLOURS)
-def test_palettes_are_refused(value):
-    with pytest.raises(ConfigError, match="PALETTE"):
-        parse_palette({"PALETTE": value}, 2)
-
-
-def test_missing_and_unreadable_names_and_colours():
-    for parse, key in ((parse_classes, "CLASSES"), (parse_palette, "PALETTE")):
-        with pytest.raises(ConfigError, match=f"{key} is missing"):
-            parse({}, 2)
-        with pytest.raises(ConfigError, match=r"^line 3"):
-            parse({key: Unreadable("line 3: urlopen")}, 2)
+@pytest.mark.parametrize(
+    ("parse", "key", "values"),
+    [
+        (parse_classes, "CLASSES", NO_LISTS + NO_NAMES),
+        (parse_palette, "PALETTE", NO_LISTS + NO_COLOURS),
+    ],
+)
+def test_classes_and_palettes_are_refused(parse, key, values):
+    for value in values:
+        with pytest.raises(ConfigError, match=key):
+            parse({key: value}, 2)
+    with pytest.raises(ConfigError, match=f"{key} is missing"):
+        parse({}, 2)
+    with pytest.raises(ConfigError, match=r"^line 3"):
+        parse({key: Unreadable("line 3: urlopen")}, 2)
 
 
 def test_the_test_pipeline_is_found():
