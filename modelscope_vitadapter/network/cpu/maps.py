@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.cpu.bands import bands
+from modelscope_vitadapter.network.cpu.bands import bands, row_bands
 from modelscope_vitadapter.network.positional_encoding import axis_encoding
 
 Shape = tuple[int, int]
@@ -63,8 +63,15 @@ def resize_band(tokens: Tensor, shape: Shape, size: Shape, rows: slice) -> Tenso
     return as_tokens(F.interpolate(lines, (1, size[1]), mode="bilinear", align_corners=False))
 
 
-def group_affine(tokens: Tensor, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
-    """Scale and shift of every channel, `(C,)` float32, that apply a norm to a map `(N, C)`."""
+def add_resized(tokens: Tensor, shape: Shape, above: Tensor, above_shape: Shape) -> None:
+    """Adds a map `above`, resized, to the map `tokens` in place, without holding all of it."""
+    for rows in row_bands(*shape):
+        part = tokens[rows.start * shape[1] : rows.stop * shape[1]]
+        part.add_(resize_band(above, above_shape, shape, rows))
+
+
+def normalise(tokens: Tensor, norm: nn.GroupNorm) -> None:
+    """Applies the norm of a map to its tokens `(N, C)` float32, in place."""
     means = tokens.mean(0).double().view(norm.num_groups, -1)
     mean = means.mean(1, keepdim=True).expand_as(means).flatten()
     squares = torch.zeros_like(mean)
@@ -72,14 +79,9 @@ def group_affine(tokens: Tensor, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
         squares += (tokens[band] - mean.float()).square_().sum(0)
     variance = squares.view(norm.num_groups, -1).mean(1, keepdim=True) / len(tokens)
     scale = torch.rsqrt(variance + norm.eps).expand_as(means).flatten() * norm.weight
-    return scale.float(), (norm.bias - mean * scale).float()
-
-
-def normalise(tokens: Tensor, norm: nn.GroupNorm) -> None:
-    """Applies the norm of a map to its tokens `(N, C)`, in place."""
-    scale, shift = group_affine(tokens, norm)
+    shift = (norm.bias - mean * scale).float()
     for band in bands(len(tokens)):
-        torch.addcmul(shift, tokens[band], scale, out=tokens[band])
+        torch.addcmul(shift, tokens[band], scale.float(), out=tokens[band])
 
 
 def batch_norm_scale(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -28,10 +28,9 @@ from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.maps import (
     GridPositions,
     Shape,
+    add_resized,
     fold_before,
-    group_affine,
     normalise,
-    resize_band,
     resize_tokens,
 )
 from modelscope_vitadapter.network.deformable_attention import (
@@ -80,14 +79,13 @@ def run_pixel_decoder(
     finest = finest_map(lateral.conv, backbone, features, shape, dtype)
     features.release()
     return_freed_memory()
-    _add_resized(lateral.gn, finest, shape, maps[-1], shapes[-1])
+    normalise(finest, lateral.gn)
+    add_resized(finest, shape, maps[-1], shapes[-1])
     convolve_in_place(finest, shape, output.conv.weight, dtype, scratch)
     scratch.drop("padded", "neighbours")
     return_freed_memory()
-    scale, shift = group_affine(finest, output.gn)
-    for band in bands(len(finest)):
-        torch.addcmul(shift, finest[band], scale, out=finest[band]).relu_()
-    return PixelFeatures(finest, shape, maps, shapes)
+    normalise(finest, output.gn)
+    return PixelFeatures(finest.relu_(), shape, maps, shapes)
 
 
 def input_tokens(
@@ -173,7 +171,7 @@ def finest_map(
     weight, bias = fold_before(lateral.weight.flatten(1), None, backbone.norm1)
     prior, up = backbone.spm.fc1, backbone.up
     for added in (prior.bias, up.bias):
-        bias = bias if added is None else bias + weight @ added
+        bias = bias if added is None else bias + weight @ added  # neither is None; mypy can't know
     vit = None
     if features.vit is not None:
         vit = PackedLinear(weight, dtype=dtype)(features.vit[0]).float()
@@ -192,17 +190,6 @@ def finest_map(
     for rows in row_bands(*shape):
         band = slice(rows.start * shape[1], rows.stop * shape[1])
         finest[band].add_(locally(features.local[band]))
-        if vit is not None:
-            finest[band].add_(resize_band(vit, features.geometry.grid, shape, rows))
+    if vit is not None:
+        add_resized(finest, shape, vit, features.geometry.grid)
     return finest
-
-
-def _add_resized(
-    norm: nn.GroupNorm, tokens: Tensor, shape: Shape, above: Tensor, above_shape: Shape
-) -> None:
-    """Finishes a lateral convolution by its norm and adds the map above it, in place."""
-    scale, shift = group_affine(tokens, norm)
-    for rows in row_bands(*shape):
-        part = tokens[rows.start * shape[1] : rows.stop * shape[1]]
-        torch.addcmul(shift, part, scale, out=part)
-        part.add_(resize_band(above, above_shape, shape, rows))
