@@ -1,7 +1,7 @@
 """Takes values out of a configuration's dictionary, checked, so that none is overlooked."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, overload
+from typing import Any
 
 from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
@@ -112,10 +112,6 @@ class Fields:
             raise self.refuse(key, value, f"a whole number or (height, width), each 1 to {LARGEST}")
         return pair[0], pair[1]
 
-    @overload
-    def kind(self, *allowed: str) -> str: ...
-    @overload
-    def kind(self, *allowed: str, default: str) -> str: ...
     def kind(self, *allowed: str, default: Any = REQUIRED) -> str:
         """The `type` entry, one of `allowed`."""
         value = self.take("type", default)

@@ -22,7 +22,7 @@ class BEiTAdapter(nn.Module):
         blocks: Sequence[Block],
         spatial_prior: SpatialPriorModule,
         interactions: Sequence[InteractionBlock],
-        interaction_indexes: Sequence[Sequence[int]],
+        interaction_indexes: Sequence[tuple[int, int]],
         add_vit_feature: bool,
     ) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class BEiTAdapter(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.spm = spatial_prior
         self.interactions = nn.ModuleList(interactions)
-        self.interaction_indexes = [list(indexes) for indexes in interaction_indexes]
+        self.interaction_indexes = list(interaction_indexes)
         self.add_vit_feature = add_vit_feature
         self.up = nn.ConvTranspose2d(embed_dim, embed_dim, 2, 2)
         self.norm1 = nn.BatchNorm2d(embed_dim)
@@ -53,8 +53,9 @@ class BEiTAdapter(nn.Module):
         c1, c = self._pyramid(image)
         x, cls = self.embed(image)
         vit_maps = []
-        for interaction, indexes in zip(self.interactions, self.interaction_indexes, strict=True):
-            blocks = self.blocks[indexes[0] : indexes[-1] + 1]
+        stages = zip(self.interactions, self.interaction_indexes, strict=True)
+        for interaction, (first, last) in stages:
+            blocks = self.blocks[first : last + 1]
             x, c, cls = interaction(x, c, cls, blocks, geometry)
             vit_maps.append(_to_map(x, geometry.grid))
         c2, c3, c4 = self._split(c, geometry)

@@ -82,7 +82,11 @@ class ConvFFN(nn.Module):
 
 
 class Injector(nn.Module):
-    """Brings the pyramid's detail into the ViT's tokens."""
+    """Brings the pyramid's detail into the ViT's tokens.
+
+    `add_query` is whether the attention's normalised query is added to what it gives, as in the
+    built-in model; `with_cp` see `recomputed`.
+    """
 
     def __init__(
         self,
@@ -115,7 +119,7 @@ class Injector(nn.Module):
 
 
 class Extractor(nn.Module):
-    """Brings the ViT's tokens into the pyramid."""
+    """Brings the ViT's tokens into the pyramid; `add_query` and `with_cp` as for `Injector`."""
 
     def __init__(
         self,

@@ -171,7 +171,7 @@ def finest_map(
     weight, bias = fold_before(lateral.weight.flatten(1), None, backbone.norm1)
     prior, up = backbone.spm.fc1, backbone.up
     for added in (prior.bias, up.bias):
-        bias = bias if added is None else bias + weight @ added  # neither is None; mypy can't know
+        bias = bias if added is None else bias + weight @ added
     vit = None
     if features.vit is not None:
         vit = PackedLinear(weight, dtype=dtype)(features.vit[0]).float()

@@ -6,8 +6,7 @@ import torch
 from modelscope.pipelines import pipeline
 from modelscope.utils.constant import Tasks
 
-from modelscope_vitadapter.config.model_config import load_model_config
-from modelscope_vitadapter.config.model_config import find_test_pipeline
+from modelscope_vitadapter.config.model_config import find_test_pipeline, load_model_config
 from modelscope_vitadapter.config.settings import WindowSettings
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.images.transforms import parse_transform
