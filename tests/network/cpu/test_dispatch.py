@@ -84,20 +84,6 @@ def test_plain_inference_is_served(passes, network, image, change, context):
     assert_close(found, Plain(network)(image), 1e-3)
 
 
-IMAGES = {
-    "expanded": lambda: random_image(1, 3, 64, 64).expand(2, -1, -1, -1),
-    "turned": lambda: random_image(1, 3, 64, 64).transpose(2, 3),
-    "every other": lambda: random_image(1, 3, 128, 128)[..., ::2, ::2],
-    "channels last": lambda: random_image(1, 3, 64, 64).to(memory_format=torch.channels_last),
-}
-
-
-@pytest.mark.parametrize("make", IMAGES.values(), ids=IMAGES)
-def test_images_of_any_layout_are_served(passes, network, make):
-    assert_close(network(make()), Plain(network)(make()), 1e-3)
-    assert len(passes) == 1
-
-
 def replace(network, part, module):
     parent, _, name = part.rpartition(".")
     setattr(network.get_submodule(parent), name, module.eval())
@@ -296,11 +282,3 @@ def test_exported_networks_hold_the_plain_modules(passes, network, image):
     assert_close(exported.module()(image), Plain(network)(image), 1e-3)
     assert passes == []
     assert not any("mkldnn" in str(node.target) for node in exported.graph.nodes)
-
-
-def test_parameters_given_for_one_call_are_used(network, image):
-    other = {name: value * 1.1 for name, value in network.named_parameters()}
-    found = torch.func.functional_call(network, other, (image,))
-    for name, value in network.named_parameters():
-        value.copy_(other[name])
-    assert all(map(torch.equal, found, network(image)))

@@ -1,9 +1,7 @@
 """A network on a processor is what it was after a pass, however it is called."""
 
 import copy
-import multiprocessing
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -13,7 +11,6 @@ from tests.support.networks import random_image, relative_error, tiny_network
 
 ROUNDING = 2e-5  # see test_parity.py
 
-WINDOWS = [(32, 32), (64, 64), (64, 32), (32, 96), (128, 96)]
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 
@@ -42,20 +39,6 @@ def test_a_windows_answer_does_not_depend_on_the_batch(network, dtype):
         together = network(images)
         for i in range(3):
             assert_same([part[i : i + 1] for part in together], network(images[i : i + 1]))
-
-
-@dtypes
-def test_threads_may_call_one_network_at_once(network, dtype):
-    images = [random_image(1, 3, *window, seed=i) for i, window in enumerate(WINDOWS * 2)]
-
-    def answer(image):
-        with torch.no_grad(), autocast(dtype):  # both belong to a thread
-            return network(image)
-
-    alone = list(map(answer, images))
-    with ThreadPoolExecutor(3) as pool:
-        for found, expected in zip(pool.map(answer, images), alone, strict=True):
-            assert_same(found, expected)
 
 
 @dtypes
@@ -144,14 +127,3 @@ def test_changed_weights_and_training_steps_change_the_next_pass(network):
     optimizer.step()
     assert_plain(network.eval(), image)
     assert not torch.equal(network(image)[0], before[0])
-
-
-def test_a_spawned_process_computes_the_same(network):
-    image = random_image(1, 3, 64, 64)
-    expected = network(image)
-    context = multiprocessing.get_context("spawn")
-    # gradients are off in the child too, so that it takes the same path
-    with context.Pool(1, initializer=torch.set_grad_enabled, initargs=(False,)) as pool:
-        found = [part.clone() for part in pool.apply(network, (image,))]
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
