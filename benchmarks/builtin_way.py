@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from modelscope_vitadapter.network import deformable_attention
 from modelscope_vitadapter.network.beit import Attention
 from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
-from modelscope_vitadapter.network.position_bias import GridSize, relative_position_index
+from modelscope_vitadapter.network.position_bias import GridSize, table_length
 
 
 def plain_attention(
@@ -58,19 +58,46 @@ def stacked_deformable_attention(
     return weighed.view(batch, heads * head_dim, queries).transpose(1, 2).contiguous()
 
 
+def relative_position_index(grid: GridSize, *, device: torch.device | str = "cpu") -> Tensor:
+    """Which row of the table of this very grid each pair of tokens reads.
+
+    Returns:
+        `(1 + height * width, 1 + height * width)` int64; token 0 is the class token.
+    """
+    height, width = grid
+    y = torch.arange(height, device=device).repeat_interleave(width)
+    x = torch.arange(width, device=device).repeat(height)
+    dy = y[:, None] - y[None, :] + height - 1
+    dx = x[:, None] - x[None, :] + width - 1
+    rows = table_length(grid)
+    index = torch.empty(1 + height * width, 1 + height * width, dtype=torch.int64, device=device)
+    index[1:, 1:] = dy * (2 * width - 1) + dx
+    index[0, 1:] = rows - 3
+    index[1:, 0] = rows - 2
+    index[0, 0] = rows - 1
+    return index
+
+
 @lru_cache(maxsize=1)
 def _index(grid: GridSize, device: torch.device) -> Tensor:
     """Made once per size: the built-in model holds it in every block."""
     return relative_position_index(grid, device=device)
 
 
+def gathering_attention(self: Attention, x: Tensor, grid: GridSize) -> Tensor:
+    """`Attention.forward` with a bias that is gathered."""
+    batch, tokens, _ = x.shape
+    qkv = F.linear(x, self.qkv.weight, self.qkv_bias()).view(batch, tokens, 3, self.num_heads, -1)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    bias = self.window_table(grid).t()[:, _index(grid, x.device)].unsqueeze(0).to(q.dtype)
+    x = plain_attention(q, k, v, bias, scale=self.scale)
+    x = self.proj(x.transpose(1, 2).reshape(batch, tokens, -1))
+    return x
+
+
 @contextmanager
 def builtin_way() -> Iterator[None]:
     """Swaps the built-in model's way of computing in."""
-    attend = Attention.forward
-
-    def gathering(self: Attention, x: Tensor, grid: GridSize, _: object = None) -> Tensor:
-        return attend(self, x, grid, _index(grid, x.device))
 
     def last(self: Mask2FormerHead, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         *_, prediction = self.predictions(features)
@@ -80,7 +107,7 @@ def builtin_way() -> Iterator[None]:
     with ExitStack() as stack:
         for owner, name, replacement in (
             (F, "scaled_dot_product_attention", plain_attention),
-            (Attention, "forward", gathering),
+            (Attention, "forward", gathering_attention),
             (Mask2FormerHead, "forward", last),
             (deformable_attention, sampling, stacked_deformable_attention),
         ):

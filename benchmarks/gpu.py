@@ -33,7 +33,7 @@ from benchmarks.builtin_way import builtin_way
 from benchmarks.machine import describe_machine
 from benchmarks.model_files import model_config
 from benchmarks.random_weights import random_weight
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.network.build import build_network
 
 WINDOWS_PER_PICTURE = 2

@@ -125,7 +125,7 @@ def checkpoint_entries(size: str) -> Entries:
         return {name: (dtype, tuple(shape)) for name, (dtype, shape) in stored.items()}
     import torch
 
-    from modelscope_vitadapter.config.model_settings import parse_model
+    from modelscope_vitadapter.config.model_config import parse_model
     from modelscope_vitadapter.network.build import build_network
 
     config = model_config(size)
@@ -197,8 +197,8 @@ def _write_checkpoint(entries: Entries, path: Path) -> None:
 
     import torch
 
+    from benchmarks.builtin_way import relative_position_index
     from benchmarks.random_weights import random_weight
-    from modelscope_vitadapter.network.position_bias import relative_position_index
 
     weights: dict[str, torch.Tensor] = {}
     for name, (dtype, shape) in entries.items():

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.network.build import build_network
 
 LINEAR, CONVOLUTION, ATTENTION = "linear", "convolution", "attention product"

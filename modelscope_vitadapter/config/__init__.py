@@ -1,1 +1,1 @@
-"""`mmcv_config.py`: read as data (`reader`), then into frozen settings (`model_settings`)."""
+"""`mmcv_config.py`: read as data (`reader`), then into frozen settings (`model_config`)."""

@@ -1,16 +1,17 @@
 """Takes values out of a configuration's dictionary, checked, so that none is overlooked."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any
 
 from modelscope_vitadapter.config.unreadable import needed
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.validation import shown
 
-T = TypeVar("T")
-
 REQUIRED: Any = object()
 """Default of a field that must be present."""
+
+LARGEST = 65536
+"""Bound of whole numbers where a field has none of its own."""
 
 
 class Fields:
@@ -51,9 +52,7 @@ class Fields:
                     "checkpoint's own mmcv_config.py"
                 )
             return default
-        value = self._left.pop(key)
-        needed(value)
-        return value
+        return needed(self._left.pop(key))
 
     def skip(self, *keys: str) -> None:
         """Passes over entries that no answer depends on (training), whatever they hold."""
@@ -64,9 +63,9 @@ class Fields:
         """Passes over entries whose name begins with `prefix`."""
         self.skip(*[key for key in self._left if key.startswith(prefix)])
 
-    def child(self, key: str) -> "Fields":
+    def child(self, key: str, default: object = REQUIRED) -> "Fields":
         """The entry as a dictionary of its own."""
-        return Fields(self.take(key), f"{self.path}.{key}")
+        return Fields(self.take(key, default), f"{self.path}.{key}")
 
     def boolean(self, key: str, default: object = REQUIRED) -> bool:
         """True or False."""
@@ -76,12 +75,19 @@ class Fields:
         return value
 
     def integer(
-        self, key: str, default: object = REQUIRED, *, low: int = 1, high: int = 2**20
+        self, key: str, default: object = REQUIRED, *, low: int = 1, high: int = LARGEST
     ) -> int:
         """A whole number in `low ... high`."""
         value = self.take(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        if not _is_integer(value) or not low <= value <= high:
             raise self.refuse(key, value, f"a whole number from {low} to {high}")
+        return int(value)
+
+    def divisor(self, key: str, of: int, default: object = REQUIRED) -> int:
+        """A whole number that divides `of` without a rest."""
+        value = self.integer(key, default)
+        if of % value:
+            raise self.refuse(key, value, f"a divisor of {of}")
         return value
 
     def number(
@@ -89,11 +95,7 @@ class Fields:
     ) -> float:
         """A number in `low ... high`."""
         value = self.take(key, default)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not low <= value <= high
-        ):
+        if not (_is_integer(value) or isinstance(value, float)) or not low <= value <= high:
             raise self.refuse(key, value, f"a number from {low:g} to {high:g}")
         return float(value)
 
@@ -102,24 +104,14 @@ class Fields:
         return self.number(key, default, low=0.0, high=1.0)
 
     def size(self, key: str, default: object = REQUIRED) -> tuple[int, int]:
-        """`(height, width)` from a pair or a single number, each 1 to 65536."""
+        """`(height, width)` from a pair or a single number."""
         value = self.take(key, default)
-        pair = (
-            list(value)
-            if isinstance(value, Sequence) and not isinstance(value, str)
-            else [value] * 2
-        )
-        if len(pair) != 2 or not all(
-            isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= 65536
-            for side in pair
-        ):
-            raise self.refuse(key, value, "a whole number or (height, width), each 1 to 65536")
+        is_list = isinstance(value, Sequence) and not isinstance(value, str)
+        pair = list(value) if is_list else [value, value]
+        if len(pair) != 2 or not all(_is_integer(side) and 1 <= side <= LARGEST for side in pair):
+            raise self.refuse(key, value, f"a whole number or (height, width), each 1 to {LARGEST}")
         return pair[0], pair[1]
 
-    @overload
-    def kind(self, *allowed: str) -> str: ...
-    @overload
-    def kind(self, *allowed: str, default: str) -> str: ...
     def kind(self, *allowed: str, default: Any = REQUIRED) -> str:
         """The `type` entry, one of `allowed`."""
         value = self.take("type", default)
@@ -127,11 +119,19 @@ class Fields:
             raise self.refuse("type", value, " or ".join(allowed))
         return str(value)
 
-    def only(self, key: str, value: T, *, default: T) -> None:
-        """Takes an entry that must equal `value` (or be missing, when `default` equals it)."""
-        found = self.take(key, default)
-        if found != value or isinstance(found, bool) != isinstance(value, bool):
+    def only(self, key: str, value: object, *, default: object = None) -> None:
+        """Takes an entry that must equal `value`; a list and a tuple of equal items are equal.
+
+        It may be missing, unless `default` is `REQUIRED`.
+        """
+        found = self.take(key, value if default is None else default)
+        if _comparable(found) != _comparable(value):
             raise self.refuse(key, found, repr(value))
+
+    def fixed(self, **values: object) -> None:
+        """Takes entries that must equal what is given, or be missing."""
+        for key, value in values.items():
+            self.only(key, value)
 
     def finish(self) -> None:
         """Refuses what was not taken, by name.
@@ -146,3 +146,12 @@ class Fields:
                 "know, so it can't be honoured: remove it from mmcv_config.py if the model was "
                 "trained without it"
             )
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _comparable(value: object) -> object:
+    """What is equal for equal settings: a list is like a tuple, and True is not 1."""
+    return tuple(value) if isinstance(value, list) else value, isinstance(value, bool)

@@ -1,14 +1,16 @@
 """What a network is built from: small frozen dataclasses, filled from `mmcv_config.py`.
 
-Field names follow the configuration's keys where they are the field's terms. Sizes are
-`(height, width)` in pixels.
+Field names are the configuration's keys. Sizes are `(height, width)` in pixels. What all published
+models have in common is no field: it stands in `network` and is checked by `backbone` and `head`.
 """
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 
 Size = tuple[int, int]
+
+PATCH_SIZE = 16
+"""Pixels of a patch's side: the adapter's pyramid has the fixed strides 8, 16 and 32."""
 
 
 class AdapterForm(str, Enum):
@@ -41,119 +43,61 @@ def parse_adapter_form(value: object) -> AdapterForm:
 
 
 @dataclass(frozen=True)
-class Activation:
-    """An activation by its class name in `torch.nn`, with its arguments."""
+class BackboneSettings:
+    """The ViT-Adapter around BEiT.
 
-    kind: str = "ReLU"
-    options: tuple[tuple[str, float | bool], ...] = ()
+    Attributes:
+        img_size: the window whose position bias was trained.
+        embed_dim: channels of all tokens.
+        depth: blocks of the ViT.
+        num_heads: heads of a block's attention.
+        mlp_ratio: hidden channels of a block's feed-forward network, times `embed_dim`.
+        init_values: what layer scales start from.
+        drop_path_rate: chance of the last block's branches to be dropped in training, in [0, 1].
+        conv_inplane: channels of the spatial prior's first map.
+        n_points: points that the adapter's attention samples for each head and level.
+        deform_num_heads: heads of the adapter's attention.
+        deform_ratio: channels of its values, times `embed_dim`.
+        with_cffn: whether extractors have a feed-forward network.
+        cffn_ratio: its hidden channels, times `embed_dim`.
+        interaction_indexes: first and last block of each stage, both included.
+        use_extra_extractor: whether the last stage has two more extractors.
+        add_vit_feature: whether the ViT's maps are added to the pyramid's; for four stages.
+        with_cp: whether activations are computed again in the backward pass, which saves memory.
+    """
 
-
-@dataclass(frozen=True)
-class MapNorm:
-    """A norm over feature maps: `GN`, `BN` or `IN`."""
-
-    kind: str
-    num_groups: int = 1
-    eps: float = 1e-5
-    momentum: float = 0.1
-    affine: bool = True
-    track_running_stats: bool = False
-    requires_grad: bool = True
-
-
-@dataclass(frozen=True)
-class TokenNorm:
-    """A layer norm over tokens."""
-
-    eps: float = 1e-5
-    elementwise_affine: bool = True
-    requires_grad: bool = True
-
-
-@dataclass(frozen=True)
-class BranchDropout:
-    """What is dropped from a residual branch in training: `Dropout`, `DropPath` or nothing."""
-
-    kind: str | None = None
-    probability: float = 0.0
-
-
-@dataclass(frozen=True)
-class SineEncoding:
-    """Sine positional encoding; `num_feats` features for each axis."""
-
-    num_feats: int
-    temperature: float = 10000.0
-    normalize: bool = False
-    scale: float = 2 * math.pi
-    eps: float = 1e-6
-    offset: float = 0.0
-
-
-@dataclass(frozen=True)
-class LearnedEncoding:
-    """Learned positional encoding for maps of at most this many rows and columns."""
-
-    num_feats: int
-    row_num_embed: int = 50
-    col_num_embed: int = 50
-
-
-Encoding = SineEncoding | LearnedEncoding
-
-
-@dataclass(frozen=True)
-class DeformableAttentionSettings:
-    """Deformable self-attention of the pixel decoder."""
-
+    img_size: Size
+    embed_dim: int
+    depth: int
     num_heads: int
-    num_levels: int
-    num_points: int
-    dropout: float = 0.1
+    mlp_ratio: float
+    init_values: float
+    drop_path_rate: float
+    conv_inplane: int
+    n_points: int
+    deform_num_heads: int
+    deform_ratio: float
+    with_cffn: bool
+    cffn_ratio: float
+    interaction_indexes: tuple[tuple[int, int], ...]
+    use_extra_extractor: bool
+    add_vit_feature: bool
+    with_cp: bool
 
-
-@dataclass(frozen=True)
-class AttentionSettings:
-    """Multi-head attention of the transformer decoder."""
-
-    num_heads: int
-    attn_drop: float = 0.0
-    proj_drop: float = 0.0
-    branch_dropout: BranchDropout = BranchDropout()
-
-
-@dataclass(frozen=True)
-class FeedForwardSettings:
-    """Feed-forward network; `num_fcs` counts its linear layers."""
-
-    feedforward_channels: int
-    num_fcs: int = 2
-    activation: Activation = Activation()
-    ffn_drop: float = 0.0
-    branch_dropout: BranchDropout = BranchDropout()
-    add_identity: bool = True
+    @property
+    def grid(self) -> Size:
+        """The trained window in patches."""
+        return self.img_size[0] // PATCH_SIZE, self.img_size[1] // PATCH_SIZE
 
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """The pixel decoder's deformable encoder."""
+    """The pixel decoder's deformable encoder; `num_points` for each head and level."""
 
     num_layers: int
-    operation_order: tuple[str, ...]
-    attention: DeformableAttentionSettings
-    ffn: FeedForwardSettings
-    norm: TokenNorm
-    post_norm: TokenNorm | None
-
-
-@dataclass(frozen=True)
-class PixelDecoderSettings:
-    """The pixel decoder; `norm` and `activation` belong to its convolutions."""
-
-    encoder: EncoderSettings
-    positional_encoding: Encoding
-    norm: MapNorm | None
-    activation: Activation | None
+    num_heads: int
+    num_points: int
+    feedforward_channels: int
 
 
 @dataclass(frozen=True)
@@ -161,73 +105,31 @@ class DecoderSettings:
     """The masked-attention transformer decoder."""
 
     num_layers: int
-    operation_order: tuple[str, ...]
-    attention: AttentionSettings
-    ffn: FeedForwardSettings
-    norm: TokenNorm
-    post_norm: TokenNorm
+    num_heads: int
+    feedforward_channels: int
 
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """The Mask2Former head; `num_classes` does not count "no object"."""
+    """The Mask2Former head.
+
+    Attributes:
+        feat_channels: channels of its tokens and queries.
+        out_channels: channels of the mask features.
+        num_classes: "no object" not counted.
+        num_queries: masks that are predicted.
+        num_groups: groups of the pixel decoder's norms.
+        encoder: of the pixel decoder.
+        decoder: of the queries.
+    """
 
     feat_channels: int
     out_channels: int
     num_classes: int
     num_queries: int
-    num_transformer_feat_level: int
-    pixel_decoder: PixelDecoderSettings
-    transformer_decoder: DecoderSettings
-    positional_encoding: Encoding
-    enforce_decoder_input_project: bool
-    align_corners: bool
-
-
-@dataclass(frozen=True)
-class BackboneSettings:
-    """The ViT-Adapter around BEiT.
-
-    `img_size` is the crop whose position bias was trained; rates are probabilities in [0, 1];
-    `deform_ratio` and `cffn_ratio` scale `embed_dim`.
-    """
-
-    img_size: Size
-    patch_size: int
-    embed_dim: int
-    depth: int
-    num_heads: int
-    mlp_ratio: float
-    qkv_bias: bool
-    qk_scale: float | None
-    drop_rate: float
-    attn_drop_rate: float
-    drop_path_rate: float
-    init_values: float
-    use_abs_pos_emb: bool
-    use_rel_pos_bias: bool
-    use_shared_rel_pos_bias: bool
-    pretrain_size: int
-    conv_inplane: int
-    n_points: int
-    deform_num_heads: int
-    deform_ratio: float
-    with_cffn: bool
-    cffn_ratio: float
-    interaction_indexes: tuple[tuple[int, ...], ...]
-    add_vit_feature: bool
-    with_cp: bool
-
-    @property
-    def grid(self) -> Size:
-        """The trained crop in patches."""
-        return self.img_size[0] // self.patch_size, self.img_size[1] // self.patch_size
-
-    @property
-    def position_grid(self) -> Size:
-        """How absolute position embeddings are laid out: `pretrain_size` in patches."""
-        side = self.pretrain_size // self.patch_size
-        return side, side
+    num_groups: int
+    encoder: EncoderSettings
+    decoder: DecoderSettings
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.beit import Block, PatchEmbed, SharedPositionBias
+from modelscope_vitadapter.network.beit import Block, PatchEmbed
 from modelscope_vitadapter.network.interaction import Geometry, InteractionBlock
-from modelscope_vitadapter.network.position_bias import GridSize
-from modelscope_vitadapter.network.sample_noise import Dropout
 from modelscope_vitadapter.network.spatial_prior import SpatialPriorModule
-
-
-def interpolate_position_embedding(embedding: Tensor, table: GridSize, grid: GridSize) -> Tensor:
-    """Resizes absolute position embeddings `(1, h * w, C)` of `table` to `grid`, bicubically."""
-    maps = embedding.reshape(1, table[0], table[1], -1).permute(0, 3, 1, 2)
-    maps = F.interpolate(maps, size=grid, mode="bicubic", align_corners=False)
-    return maps.flatten(2).transpose(1, 2)
 
 
 class BEiTAdapter(nn.Module):
     """BEiT blocks that exchange features with a convolutional pyramid."""
-
-    pos_embed: nn.Parameter | None
 
     def __init__(
         self,
@@ -33,27 +22,17 @@ class BEiTAdapter(nn.Module):
         blocks: Sequence[Block],
         spatial_prior: SpatialPriorModule,
         interactions: Sequence[InteractionBlock],
-        interaction_indexes: Sequence[Sequence[int]],
+        interaction_indexes: Sequence[tuple[int, int]],
         add_vit_feature: bool,
-        position_grid: GridSize | None,
-        num_positions: int,
-        shared_position_bias: SharedPositionBias | None,
-        drop_rate: float,
     ) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        self.pos_embed = None
-        if position_grid is not None:
-            self.pos_embed = nn.Parameter(torch.zeros(1, num_positions, embed_dim))
-        self.position_grid = position_grid
         self.level_embed = nn.Parameter(torch.zeros(3, embed_dim))
         self.patch_embed = patch_embed
-        self.pos_drop = Dropout(drop_rate)
-        self.rel_pos_bias = shared_position_bias
         self.blocks = nn.ModuleList(blocks)
         self.spm = spatial_prior
         self.interactions = nn.ModuleList(interactions)
-        self.interaction_indexes = [list(indexes) for indexes in interaction_indexes]
+        self.interaction_indexes = list(interaction_indexes)
         self.add_vit_feature = add_vit_feature
         self.up = nn.ConvTranspose2d(embed_dim, embed_dim, 2, 2)
         self.norm1 = nn.BatchNorm2d(embed_dim)
@@ -74,8 +53,9 @@ class BEiTAdapter(nn.Module):
         c1, c = self._pyramid(image)
         x, cls = self.embed(image)
         vit_maps = []
-        for interaction, indexes in zip(self.interactions, self.interaction_indexes, strict=True):
-            blocks = self.blocks[indexes[0] : indexes[-1] + 1]
+        stages = zip(self.interactions, self.interaction_indexes, strict=True)
+        for interaction, (first, last) in stages:
+            blocks = self.blocks[first : last + 1]
             x, c, cls = interaction(x, c, cls, blocks, geometry)
             vit_maps.append(_to_map(x, geometry.grid))
         c2, c3, c4 = self._split(c, geometry)
@@ -93,12 +73,8 @@ class BEiTAdapter(nn.Module):
 
     def embed(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The ViT's patch tokens `(B, N, C)` and its class token `(B, 1, C)`."""
-        x, grid = self.patch_embed(image)
-        if self.pos_embed is not None and self.position_grid is not None:
-            rows, columns = self.position_grid
-            laid_out = self.pos_embed[:, -rows * columns :]
-            x = x + interpolate_position_embedding(laid_out, self.position_grid, grid)
-        return self.pos_drop(x), self.cls_token.expand(x.shape[0], -1, -1)
+        x: Tensor = self.patch_embed(image)
+        return x, self.cls_token.expand(x.shape[0], -1, -1)
 
     def _split(self, c: Tensor, geometry: Geometry) -> list[Tensor]:
         """The joined tokens as maps of strides 8, 16 and 32."""

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelscope_vitadapter.network.precision import full_precision
-from modelscope_vitadapter.network.sample_noise import Dropout
 
 SpatialShape = tuple[int, int]
 
@@ -79,6 +78,7 @@ class MultiScaleDeformableAttention(nn.Module):
     """Projections around `multi_scale_deformable_attention`; adds no residual.
 
     mmcv's module of the same name adds its query to its output; here the caller says what is added.
+    Values have `value_dim` channels of all heads.
     """
 
     def __init__(
@@ -88,16 +88,9 @@ class MultiScaleDeformableAttention(nn.Module):
         num_heads: int,
         num_levels: int,
         num_points: int,
-        value_dim: int | None = None,
-        dropout: float = 0.0,
+        value_dim: int,
     ) -> None:
         super().__init__()
-        value_dim = embed_dim if value_dim is None else value_dim
-        if value_dim % num_heads or embed_dim % num_heads:
-            raise ValueError(
-                f"deformable attention: {num_heads} heads do not divide embed_dim {embed_dim} and "
-                f"value width {value_dim}; choose a number of heads that divides both"
-            )
         self.num_heads = num_heads
         self.num_levels = num_levels
         self.num_points = num_points
@@ -106,7 +99,6 @@ class MultiScaleDeformableAttention(nn.Module):
         self.attention_weights = nn.Linear(embed_dim, samples)
         self.value_proj = nn.Linear(embed_dim, value_dim)
         self.output_proj = nn.Linear(value_dim, embed_dim)
-        self.dropout = Dropout(dropout)
 
     def reset_parameters(self) -> None:
         """Starts as the paper does: heads look in evenly spread directions, points at 1 ... P."""
@@ -157,5 +149,5 @@ class MultiScaleDeformableAttention(nn.Module):
             output = multi_scale_deformable_attention(
                 values.float(), spatial_shapes, locations, weights.view(offsets.shape[:-1])
             )
-        projected: Tensor = self.dropout(self.output_proj(output))
+        projected: Tensor = self.output_proj(output)
         return projected

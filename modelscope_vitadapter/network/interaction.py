@@ -10,15 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from modelscope_vitadapter.network.beit import Block, layer_norm
+from modelscope_vitadapter.network.beit import Block, layer_norm, recomputed
 from modelscope_vitadapter.network.deformable_attention import (
     MultiScaleDeformableAttention,
     SpatialShape,
     reference_points,
 )
-from modelscope_vitadapter.network.drop_path import DropPath
+from modelscope_vitadapter.network.seeded_dropout import DropPath
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,11 @@ class ConvFFN(nn.Module):
 
 
 class Injector(nn.Module):
-    """Brings the pyramid's detail into the ViT's tokens."""
+    """Brings the pyramid's detail into the ViT's tokens.
+
+    `add_query` is whether the attention's normalised query is added to what it gives, as in the
+    built-in model; `with_cp` see `recomputed`.
+    """
 
     def __init__(
         self,
@@ -104,10 +107,7 @@ class Injector(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor, geometry: Geometry) -> Tensor:
         """Updates the ViT's tokens `x` `(B, h * w, C)` from the pyramid `c` `(B, N, C)`."""
-        if self.with_cp and x.requires_grad:
-            x = checkpoint(self._forward, x, c, geometry, use_reentrant=False)
-            return x
-        return self._forward(x, c, geometry)
+        return recomputed(self.with_cp, self._forward, x, c, geometry)
 
     def _forward(self, x: Tensor, c: Tensor, geometry: Geometry) -> Tensor:
         query = self.query_norm(x)
@@ -119,7 +119,7 @@ class Injector(nn.Module):
 
 
 class Extractor(nn.Module):
-    """Brings the ViT's tokens into the pyramid."""
+    """Brings the ViT's tokens into the pyramid; `add_query` and `with_cp` as for `Injector`."""
 
     def __init__(
         self,
@@ -144,10 +144,7 @@ class Extractor(nn.Module):
 
     def forward(self, c: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
         """Updates the pyramid `c` `(B, N, C)` from the ViT's tokens `x` `(B, h * w, C)`."""
-        if self.with_cp and c.requires_grad:
-            c = checkpoint(self._forward, c, x, geometry, use_reentrant=False)
-            return c
-        return self._forward(c, x, geometry)
+        return recomputed(self.with_cp, self._forward, c, x, geometry)
 
     def _forward(self, c: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
         query = self.query_norm(c)
@@ -178,7 +175,6 @@ class InteractionBlock(nn.Module):
         cls: Tensor,
         blocks: Iterable[Block],
         geometry: Geometry,
-        index: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Runs one stage.
 
@@ -188,7 +184,6 @@ class InteractionBlock(nn.Module):
             cls: the class token `(B, 1, C)`.
             blocks: the ViT blocks of this stage.
             geometry: sizes and reference points of the window.
-            index: see `Attention.forward`.
 
         Returns:
             `x`, `c` and `cls`, updated.
@@ -196,7 +191,7 @@ class InteractionBlock(nn.Module):
         x = self.injector(x, c, geometry)
         tokens = torch.cat((cls, x), dim=1)
         for block in blocks:
-            tokens = block(tokens, geometry.grid, index)
+            tokens = block(tokens, geometry.grid)
         cls, x = tokens[:, :1], tokens[:, 1:]
         for extractor in (self.extractor, *(self.extra_extractors or ())):
             c = extractor(c, x, geometry)

@@ -1,29 +1,24 @@
 """Mask2Former's masked-attention decoder (arXiv 2112.01527, section 3.2)."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.pixel_decoder import MSDeformAttnPixelDecoder
-from modelscope_vitadapter.network.positional_encoding import PositionalEncoding
+from modelscope_vitadapter.network.pixel_decoder import LEVELS, MSDeformAttnPixelDecoder
+from modelscope_vitadapter.network.positional_encoding import positional_encoding
 from modelscope_vitadapter.network.precision import full_precision
-from modelscope_vitadapter.network.transformer_layer import (
-    Attend,
-    TransformerLayer,
-    attention_mask,
-)
+from modelscope_vitadapter.network.transformer_layer import DecoderLayer, attention_mask
 
 
 class TransformerDecoder(nn.Module):
     """Holds the decoder's layers and the norm that precedes each prediction."""
 
-    def __init__(self, *, layers: Sequence[TransformerLayer], post_norm: nn.LayerNorm) -> None:
+    def __init__(self, *, layers: Sequence[DecoderLayer], embed_dim: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.post_norm = post_norm
+        self.post_norm = nn.LayerNorm(embed_dim)
 
 
 class Mask2FormerHead(nn.Module):
@@ -34,8 +29,6 @@ class Mask2FormerHead(nn.Module):
         *,
         pixel_decoder: MSDeformAttnPixelDecoder,
         transformer_decoder: TransformerDecoder,
-        positional_encoding: PositionalEncoding,
-        decoder_input_projs: Sequence[nn.Conv2d | nn.Identity],
         num_classes: int,
         num_queries: int,
         feat_channels: int,
@@ -44,11 +37,9 @@ class Mask2FormerHead(nn.Module):
         super().__init__()
         self.pixel_decoder = pixel_decoder
         self.transformer_decoder = transformer_decoder
-        self.decoder_positional_encoding = positional_encoding
-        self.decoder_input_projs = nn.ModuleList(decoder_input_projs)
         self.query_embed = nn.Embedding(num_queries, feat_channels)
         self.query_feat = nn.Embedding(num_queries, feat_channels)
-        self.level_embed = nn.Embedding(len(decoder_input_projs), feat_channels)
+        self.level_embed = nn.Embedding(LEVELS, feat_channels)
         self.cls_embed = nn.Linear(feat_channels, num_classes + 1)
         self.mask_embed = nn.Sequential(
             nn.Linear(feat_channels, feat_channels),
@@ -73,18 +64,19 @@ class Mask2FormerHead(nn.Module):
         """
         mask_features, maps = self.pixel_decoder(features)
         mask_features = mask_features.float()
-        memories, positions = self._memories(maps)
-        sizes = [(int(m.shape[-2]), int(m.shape[-1])) for m in maps][: len(memories)]
+        layers = self.transformer_decoder.layers
+        sizes = [_size(level) for level in maps]
         resized = [
             F.interpolate(mask_features, size, mode="bilinear", align_corners=False)
-            for size in sizes[: len(self.transformer_decoder.layers)]
+            for size in sizes[: len(layers)]
         ]
+        memories = self._memories(maps)
         query = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)
-        for i, layer in enumerate(self.transformer_decoder.layers):
-            level = i % len(memories)
+        for i, layer in enumerate(layers):
+            level = i % LEVELS
             masks = self._mask_logits(self._normed(query), resized[level])
             mask = attention_mask(masks, sizes[level])
-            query = layer(query, self._attends(layer, memories[level], positions[level], mask))
+            query = layer(query, self.query_embed.weight, *memories[level], mask)
         return self._predict(query, mask_features)
 
     def predictions(self, features: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -93,50 +85,25 @@ class Mask2FormerHead(nn.Module):
         Masks are resized after they are predicted, as in the paper.
         """
         mask_features, maps = self.pixel_decoder(features)
-        memories, positions = self._memories(maps)
-        sizes = [(int(m.shape[-2]), int(m.shape[-1])) for m in maps][: len(memories)]
+        memories = self._memories(maps)
         query = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)
         prediction = self._predict(query, mask_features)
         yield prediction
         for i, layer in enumerate(self.transformer_decoder.layers):
-            level = i % len(memories)
-            mask = attention_mask(prediction[1], sizes[level])
-            attends = self._attends(layer, memories[level], positions[level], mask)
-            query = layer(query, attends)
+            level = i % LEVELS
+            mask = attention_mask(prediction[1], _size(maps[level]))
+            query = layer(query, self.query_embed.weight, *memories[level], mask)
             prediction = self._predict(query, mask_features)
             yield prediction
 
-    def _memories(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Tokens `(B, N, C)` of each level and their positional encodings `(1, N, C)`."""
-        memories, positions = [], []
-        for level, projection in enumerate(self.decoder_input_projs):
-            tokens = projection(maps[level]).flatten(2).transpose(1, 2)
-            memories.append(tokens + self.level_embed.weight[level])
-            height, width = maps[level].shape[-2:]
-            positions.append(self.decoder_positional_encoding(height, width, maps[level].device))
-        return memories, positions
-
-    def _attends(
-        self, layer: nn.Module, memory: Tensor, position: Tensor, mask: Tensor
-    ) -> list[Attend]:
-        """What a layer's cross- and self-attention do with the current query."""
-        cross, own = layer.get_submodule("attentions").children()
-        return [
-            partial(self._cross_attend, cross, memory, memory + position, mask),
-            partial(self.self_attend, own),
-        ]
-
-    def _cross_attend(
-        self, attention: nn.Module, memory: Tensor, key: Tensor, mask: Tensor, query: Tensor
-    ) -> Tensor:
-        attended: Tensor = attention(query + self.query_embed.weight, key, memory, mask)
-        return attended
-
-    def self_attend(self, attention: nn.Module, query: Tensor) -> Tensor:
-        """Attends among queries `(B, Q, C)`, without residual."""
-        located = query + self.query_embed.weight
-        attended: Tensor = attention(located, located, query, None)
-        return attended
+    def _memories(self, maps: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Tokens `(B, N, C)` of each level, without and with their positional encodings."""
+        memories = []
+        for level, weight in zip(maps, self.level_embed.weight, strict=True):
+            tokens = level.flatten(2).transpose(1, 2) + weight
+            position = positional_encoding(*_size(level), tokens.shape[-1], tokens.device)
+            memories.append((tokens, tokens + position))
+        return memories
 
     def _predict(self, query: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits `(B, Q, K + 1)` and mask logits `(B, Q, h, w)` of the current queries."""
@@ -155,3 +122,8 @@ class Mask2FormerHead(nn.Module):
         with full_precision(normed):
             mask_embedding = self.mask_embed(normed)
             return torch.einsum("bqc,bchw->bqhw", mask_embedding, mask_features.float())
+
+
+def _size(maps: Tensor) -> tuple[int, int]:
+    """`(height, width)` of maps `(B, C, h, w)`."""
+    return int(maps.shape[-2]), int(maps.shape[-1])

@@ -7,45 +7,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelscope_vitadapter.network.deformable_attention import SpatialShape, reference_points
-from modelscope_vitadapter.network.positional_encoding import PositionalEncoding
-from modelscope_vitadapter.network.transformer_layer import Attend, TransformerLayer
+from modelscope_vitadapter.network.positional_encoding import positional_encoding
+from modelscope_vitadapter.network.transformer_layer import EncoderLayer
+
+LEVELS = 3
+"""Maps that the encoder works on: strides 32, 16 and 8."""
 
 
 class ConvModule(nn.Module):
-    """Convolution, norm, activation; the norm's attribute is named after its kind (`gn`, `bn`)."""
+    """Convolution, group norm and, where it is `activated`, ReLU."""
 
-    def __init__(
-        self,
-        *,
-        conv: nn.Conv2d,
-        norm: nn.Module | None = None,
-        norm_name: str = "",
-        activation: nn.Module | None = None,
-    ) -> None:
+    def __init__(self, *, conv: nn.Conv2d, num_groups: int, activated: bool = False) -> None:
         super().__init__()
         self.conv = conv
-        self.norm_name = norm_name
-        if norm is not None:
-            self.add_module(norm_name, norm)
-        self.activate = activation
+        self.gn = nn.GroupNorm(num_groups, conv.out_channels)
+        self.activated = activated
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(B, C, H, W)` to `(B, C', H, W)`."""
-        x = self.conv(x)
-        if self.norm_name:
-            x = self.get_submodule(self.norm_name)(x)
-        return x if self.activate is None else self.activate(x)
+        x = self.gn(self.conv(x))
+        return F.relu(x) if self.activated else x
 
 
 class DeformableEncoder(nn.Module):
     """Self-attention layers over the joined tokens of several maps."""
 
-    def __init__(
-        self, *, layers: Sequence[TransformerLayer], post_norm: nn.LayerNorm | None
-    ) -> None:
+    def __init__(self, *, layers: Sequence[EncoderLayer]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.post_norm = post_norm
 
     def forward(self, x: Tensor, position: Tensor, shapes: Sequence[SpatialShape]) -> Tensor:
         """Encodes tokens.
@@ -60,39 +49,38 @@ class DeformableEncoder(nn.Module):
         """
         points = reference_points(shapes, device=x.device)
         for layer in self.layers:
-            x = layer(x, self._attends(layer, position, points, shapes))
-        return x if self.post_norm is None else self.post_norm(x)
-
-    @staticmethod
-    def _attends(
-        layer: nn.Module, position: Tensor, points: Tensor, shapes: Sequence[SpatialShape]
-    ) -> list[Attend]:
-        """What a layer's self-attention does with the current query."""
-        (attention,) = layer.get_submodule("attentions").children()
-        return [lambda query: attention(query + position, query, points, shapes)]
+            x = layer(x, position, points, shapes)
+        return x
 
 
 class MSDeformAttnPixelDecoder(nn.Module):
-    """Turns the backbone's maps into the decoder's maps and the per-pixel mask features."""
+    """Turns the backbone's maps into the decoder's maps and the per-pixel mask features.
+
+    Args:
+        input_convs: from the backbone's channels to `feat_channels`, lowest resolution first.
+        encoder: of the three coarsest maps.
+        lateral_conv: the same for the finest map.
+        output_conv: what the finest map goes through after the map above it was added.
+        mask_feature: from `feat_channels` to the mask features' channels.
+        feat_channels: C.
+    """
 
     def __init__(
         self,
         *,
         input_convs: Sequence[ConvModule],
         encoder: DeformableEncoder,
-        positional_encoding: PositionalEncoding,
-        lateral_convs: Sequence[ConvModule],
-        output_convs: Sequence[ConvModule],
+        lateral_conv: ConvModule,
+        output_conv: ConvModule,
         mask_feature: nn.Conv2d,
         feat_channels: int,
     ) -> None:
         super().__init__()
         self.input_convs = nn.ModuleList(input_convs)
         self.encoder = encoder
-        self.postional_encoding = positional_encoding  # the checkpoint's spelling
-        self.level_encoding = nn.Embedding(len(input_convs), feat_channels)
-        self.lateral_convs = nn.ModuleList(lateral_convs)
-        self.output_convs = nn.ModuleList(output_convs)
+        self.level_encoding = nn.Embedding(LEVELS, feat_channels)
+        self.lateral_convs = nn.ModuleList([lateral_conv])
+        self.output_convs = nn.ModuleList([output_conv])
         self.mask_feature = mask_feature
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -105,25 +93,21 @@ class MSDeformAttnPixelDecoder(nn.Module):
             Mask features `(B, C_out, H / 4, W / 4)` and the encoder's maps, from the lowest
             resolution up, `(B, C_feat, H / s, W / s)`.
         """
-        maps = self._encode(features)
-        pyramid = list(maps)
-        for i in reversed(range(len(self.lateral_convs))):
-            lateral = self.lateral_convs[i](features[i])
-            above = F.interpolate(
-                pyramid[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False
-            )
-            pyramid.append(self.output_convs[i](lateral + above))
-        return self.mask_feature(pyramid[-1]), maps
+        maps = self._encode(features[:0:-1])
+        lateral = self.lateral_convs[0](features[0])
+        above = F.interpolate(
+            maps[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False
+        )
+        return self.mask_feature(self.output_convs[0](lateral + above)), maps
 
     def _encode(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Runs the deformable encoder over the coarsest maps, lowest resolution first."""
         tokens, positions, shapes = [], [], []
-        lowest_first = features[::-1]
-        for level, (conv, feature) in enumerate(zip(self.input_convs, lowest_first, strict=False)):
-            height, width = feature.shape[-2:]
+        for level, (conv, feature) in enumerate(zip(self.input_convs, features, strict=True)):
             tokens.append(conv(feature).flatten(2).transpose(1, 2))
-            encoding = self.postional_encoding(height, width, feature.device)
-            positions.append(encoding + self.level_encoding.weight[level])
+            channels, height, width = tokens[-1].shape[-1], *feature.shape[-2:]
+            position = positional_encoding(height, width, channels, feature.device)
+            positions.append(position + self.level_encoding.weight[level])
             shapes.append((height, width))
         memory = self.encoder(torch.cat(tokens, dim=1), torch.cat(positions, dim=1), shapes)
         parts = torch.split(memory, [height * width for height, width in shapes], dim=1)

@@ -6,12 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelscope_vitadapter.network.adapter import BEiTAdapter
-from modelscope_vitadapter.network.cpu.applicability import (
-    compute_dtype,
-    serves_architecture,
-    serves_call,
-    structure,
-)
+from modelscope_vitadapter.network.cpu.dispatch import compute_dtype, serves_call, structure
 from modelscope_vitadapter.network.cpu.segmentor import run_windows
 from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
 from modelscope_vitadapter.network.precision import full_precision
@@ -23,19 +18,10 @@ SIZE_DIVISOR = 32
 class EncoderDecoderMask2Former(nn.Module):
     """ViT-Adapter backbone with a Mask2Former head."""
 
-    def __init__(
-        self,
-        *,
-        backbone: BEiTAdapter,
-        decode_head: Mask2FormerHead,
-        num_classes: int,
-        align_corners: bool,
-    ) -> None:
+    def __init__(self, *, backbone: BEiTAdapter, decode_head: Mask2FormerHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.decode_head = decode_head
-        self.num_classes = num_classes
-        self.align_corners = align_corners
         self._built = structure(self)
 
     def forward(self, window: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,7 +37,7 @@ class EncoderDecoderMask2Former(nn.Module):
             `inference.class_scores`.
         """
         window = _padded(window)
-        if self._on_cpu_path(window):
+        if serves_call(self, self._built, window):
             dtype = compute_dtype()
             with full_precision(window):
                 return run_windows(self.backbone, self.decode_head, window, dtype)
@@ -69,14 +55,6 @@ class EncoderDecoderMask2Former(nn.Module):
             last.
         """
         yield from self.decode_head.predictions(self.backbone(_padded(window)))
-
-    def _on_cpu_path(self, window: Tensor) -> bool:
-        """Whether `network.cpu` computes this; see there."""
-        return (
-            serves_call(self, window)
-            and serves_architecture(self.backbone, self.decode_head)
-            and structure(self) == self._built  # no module was replaced
-        )
 
 
 def _padded(window: Tensor) -> Tensor:

@@ -1,46 +1,60 @@
-"""A transformer layer whose operations run in a configured order."""
+"""Transformer layers of the head: post-norm, as DETR's (arXiv 2005.12872)."""
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.drop_path import DropPath
-from modelscope_vitadapter.network.sample_noise import Dropout
+from modelscope_vitadapter.network.deformable_attention import (
+    MultiScaleDeformableAttention,
+    SpatialShape,
+)
 
 
 class FeedForward(nn.Module):
-    """Linear layers with an activation between them; adds its residual itself if it is to."""
+    """Two linear layers with ReLU between them; adds no residual."""
+
+    def __init__(self, *, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        first = nn.Sequential(nn.Linear(embed_dim, hidden_dim), nn.ReLU())
+        self.layers = nn.Sequential(first, nn.Linear(hidden_dim, embed_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(B, N, C)` to the same shape."""
+        x = self.layers(x)
+        return x
+
+
+class EncoderLayer(nn.Module):
+    """Deformable self-attention and a feed-forward network (arXiv 2010.04159)."""
 
     def __init__(
-        self,
-        *,
-        embed_dim: int,
-        hidden_dim: int,
-        num_layers: int,
-        activation: nn.Module,
-        dropout: float,
-        branch_dropout: Dropout | DropPath | nn.Identity,
-        add_identity: bool,
+        self, *, attention: MultiScaleDeformableAttention, ffn: FeedForward, embed_dim: int
     ) -> None:
         super().__init__()
-        self.activate = activation  # one module for all layers: a PReLU's slope is shared
-        widths = [embed_dim] + [hidden_dim] * (num_layers - 1)
-        layers: list[nn.Module] = [
-            nn.Sequential(nn.Linear(before, after), activation, Dropout(dropout))
-            for before, after in pairwise(widths)
-        ]
-        layers += [nn.Linear(hidden_dim, embed_dim), Dropout(dropout)]
-        self.layers = nn.Sequential(*layers)
-        self.dropout_layer = branch_dropout
-        self.add_identity = add_identity
+        self.attentions = nn.ModuleList([attention])
+        self.ffns = nn.ModuleList([ffn])
+        self.norms = nn.ModuleList([nn.LayerNorm(embed_dim) for _ in range(2)])
 
-    def forward(self, x: Tensor, identity: Tensor) -> Tensor:
-        """Maps `(B, N, C)` to the same shape; `identity` is the residual."""
-        out: Tensor = self.dropout_layer(self.layers(x))
-        return identity + out if self.add_identity else out
+    def forward(
+        self, x: Tensor, position: Tensor, points: Tensor, shapes: Sequence[SpatialShape]
+    ) -> Tensor:
+        """Runs the layer.
+
+        Args:
+            x: `(B, N, C)`, the levels' maps flattened and joined.
+            position: `(1, N, C)`, added to queries only.
+            points: reference points of the queries, `(1, N, 1, 2)`.
+            shapes: `(height, width)` of each level.
+
+        Returns:
+            `(B, N, C)`.
+        """
+        attention, (ffn,) = self.attentions[0], self.ffns
+        x = self.norms[0](x + attention(x + position, x, points, shapes))
+        x = self.norms[1](x + ffn(x))
+        return x
 
 
 class MaskedAttention(nn.Module):
@@ -49,20 +63,10 @@ class MaskedAttention(nn.Module):
     The parameters sit in `attn` under the names of `torch.nn.MultiheadAttention`.
     """
 
-    def __init__(
-        self,
-        *,
-        embed_dim: int,
-        num_heads: int,
-        attn_drop: float,
-        proj_drop: float,
-        branch_dropout: Dropout | DropPath | nn.Identity,
-    ) -> None:
+    def __init__(self, *, embed_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.attn = nn.MultiheadAttention(embed_dim, num_heads, attn_drop, batch_first=True)
-        self.proj_drop = Dropout(proj_drop)
-        self.dropout_layer = branch_dropout
+        self.attn = nn.MultiheadAttention(embed_dim, num_heads, batch_first=True)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Attends from queries to keys; adds no residual.
@@ -76,109 +80,62 @@ class MaskedAttention(nn.Module):
         Returns:
             `(B, Q, C)`.
         """
-        attn = self.attn
-        weights = attn.in_proj_weight.chunk(3)
-        biases = attn.in_proj_bias.chunk(3)
-        projected = [
-            F.linear(x, weight, bias)
-            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
-        ]
-        return self.project(self.mix(projected[0], projected[1], projected[2], mask))
+        weights = self.attn.in_proj_weight.chunk(3)
+        biases = self.attn.in_proj_bias.chunk(3)
+        q, k, v = map(F.linear, (query, key, value), weights, biases)
+        attended: Tensor = self.attn.out_proj(self.mix(q, k, v, mask))
+        return attended
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """The values `(B, Q, C)` that each projected query mixes, not yet projected."""
-        attn = self.attn
         q, k, v = (
             x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2) for x in (query, key, value)
         )
-        x = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=attn.dropout if self.training else 0.0
-        )
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return x.transpose(1, 2).flatten(2)
 
-    def project(self, mixed: Tensor) -> Tensor:
-        """What the attention adds, `(B, Q, C)`, from mixed values."""
-        dropped: Tensor = self.dropout_layer(self.proj_drop(self.attn.out_proj(mixed)))
-        return dropped
 
-
-Attend = Callable[[Tensor], Tensor]
-
-
-def run_in_order(
-    operation_order: Sequence[str],
-    query: Tensor,
-    attends: Iterable[Attend],
-    ffns: Iterable[Callable[[Tensor, Tensor], Tensor]],
-    norms: Iterable[Callable[[Tensor], Tensor]],
-    *,
-    pre_norm: bool,
-) -> Tensor:
-    """Runs a layer's operations; each takes the next of its kind.
-
-    Args:
-        operation_order: names of operations.
-        query: `(..., N, C)`.
-        attends: attentions of the current query, without residual.
-        ffns: feed-forward networks, called with the current query and its residual.
-        norms: of the current query.
-        pre_norm: whether residuals bypass the norms.
-
-    Returns:
-        Of the query's shape.
-    """
-    attends, ffns, norms = iter(attends), iter(ffns), iter(norms)
-    identity = query
-    for operation in operation_order:
-        residual = identity if pre_norm else query
-        if operation == "norm":
-            query = next(norms)(query)
-        elif operation == "ffn":
-            query = next(ffns)(query, residual)
-        else:
-            query = identity = residual + next(attends)(query)
-    return query
-
-
-class TransformerLayer(nn.Module):
-    """Runs attentions, norms and feed-forward networks in the order of `operation_order`.
-
-    An order that begins with a norm makes residuals bypass the norms (pre-norm).
-    """
+class DecoderLayer(nn.Module):
+    """Masked cross-attention, self-attention, feed-forward network (arXiv 2112.01527, 3.2)."""
 
     def __init__(
         self,
         *,
-        operation_order: Sequence[str],
-        attentions: Sequence[nn.Module],
-        ffns: Sequence[FeedForward],
-        norms: Sequence[nn.LayerNorm],
+        cross_attention: MaskedAttention,
+        self_attention: MaskedAttention,
+        ffn: FeedForward,
+        embed_dim: int,
     ) -> None:
         super().__init__()
-        self.operation_order = tuple(operation_order)
-        self.attentions = nn.ModuleList(attentions)
-        self.ffns = nn.ModuleList(ffns)
-        self.norms = nn.ModuleList(norms)
+        self.attentions = nn.ModuleList([cross_attention, self_attention])
+        self.ffns = nn.ModuleList([ffn])
+        self.norms = nn.ModuleList([nn.LayerNorm(embed_dim) for _ in range(3)])
 
-    @property
-    def pre_norm(self) -> bool:
-        """Whether residuals bypass the norms."""
-        return self.operation_order[0] == "norm"
-
-    def forward(self, query: Tensor, attend: Sequence[Attend]) -> Tensor:
+    def forward(
+        self, query: Tensor, position: Tensor, memory: Tensor, key: Tensor, mask: Tensor
+    ) -> Tensor:
         """Runs the layer.
 
         Args:
             query: `(B, Q, C)`.
-            attend: for each of `attentions`, in order, what it does with the current query, without
-                residual.
+            position: of the queries, `(Q, C)`.
+            memory: tokens `(B, N, C)` of the map that is looked at.
+            key: the same with their positional encoding.
+            mask: where each query may look, see `attention_mask`.
 
         Returns:
             `(B, Q, C)`.
         """
-        return run_in_order(
-            self.operation_order, query, attend, self.ffns, self.norms, pre_norm=self.pre_norm
-        )
+        attended = self.attentions[0](query + position, key, memory, mask)
+        return self.after_cross_attention(query, attended, position)
+
+    def after_cross_attention(self, query: Tensor, attended: Tensor, position: Tensor) -> Tensor:
+        """The rest of the layer, from what the cross-attention gave for each query."""
+        query = self.norms[0](query + attended)
+        located = query + position
+        query = self.norms[1](query + self.attentions[1](located, located, query, None))
+        query = self.norms[2](query + self.ffns[0](query))
+        return query
 
 
 def full_where_empty(allowed: Tensor) -> Tensor:

@@ -8,8 +8,7 @@ from typing import Any
 from modelscope.preprocessors.base import Preprocessor
 
 from modelscope_vitadapter.config.config_dict import ConfigDict
-from modelscope_vitadapter.config.model_config import load_model_config
-from modelscope_vitadapter.config.model_settings import find_input_transform
+from modelscope_vitadapter.config.model_config import find_test_pipeline, load_model_config
 from modelscope_vitadapter.config.test_pipeline import parse_test_pipeline
 from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.plugin.registration import PREPROCESSOR, register
@@ -49,7 +48,7 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
     def model_config(self, config: ConfigDict | None) -> None:
         self._config = config
         self._transform = (
-            None if config is None else parse_test_pipeline(find_input_transform(config))
+            None if config is None else parse_test_pipeline(find_test_pipeline(config))
         )
 
     def __call__(self, data: object, *, max_pixels: int | None = None) -> Mapping[str, Any]:

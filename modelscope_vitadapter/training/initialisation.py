@@ -57,8 +57,6 @@ def _initialise_backbone(network: EncoderDecoderMask2Former) -> None:
             nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
             _zero_bias(module)
     nn.init.trunc_normal_(backbone.cls_token, std=BEIT_STD)
-    if backbone.pos_embed is not None:
-        nn.init.trunc_normal_(backbone.pos_embed, std=BEIT_STD)
     nn.init.normal_(backbone.level_embed)
     for number, block in enumerate(backbone.blocks, 1):
         if isinstance(block, Block):

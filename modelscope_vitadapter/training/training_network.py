@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modelscope_vitadapter.distributed import process_count, summed
-from modelscope_vitadapter.network.sample_noise import set_sample_seeds
+from modelscope_vitadapter.network.seeded_dropout import set_sample_seeds
 from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
 from modelscope_vitadapter.training.criterion.criterion import Mask2FormerCriterion
 from modelscope_vitadapter.training.criterion.points import SeededPoints

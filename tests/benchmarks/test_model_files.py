@@ -17,7 +17,7 @@ from benchmarks.model_files import (
 )
 from benchmarks.random_weights import random_weight
 from modelscope_vitadapter.checkpoint.load import load_into
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.network.build import build_network
 from tests.support.configs import tiny_config

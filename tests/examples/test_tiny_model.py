@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import modelscope_vitadapter  # noqa: F401  # registers its classes, also where no hook is installed
 from modelscope_vitadapter import segmentation_model
 from modelscope_vitadapter.checkpoint.load import load_into
-from modelscope_vitadapter.config.model_settings import parse_classes, parse_model, parse_palette
+from modelscope_vitadapter.config.model_config import parse_classes, parse_model, parse_palette
 from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.images.reading import read_image
 from modelscope_vitadapter.network.build import build_network

@@ -9,7 +9,7 @@ import coverage
 
 PACKAGE = Path(__file__).parents[2] / "modelscope_vitadapter"
 READER, LOADER = "config", "checkpoint"
-_NOT_FOR_LOADING = ("save.py", "directory.py", "criterion_settings.py")
+_NOT_FOR_LOADING = ("save.py", "directory.py", "criterion.py")
 """Files that write, and the settings of the training."""
 
 

@@ -246,7 +246,7 @@ def _form_entries():
         ("a model that is a number", {"model": "3"}, "expected dict"),
         ("classes that are one string", {"CLASSES": "'x' * 1000000"}, "expected a list"),
         ("classes that are numbers", {"CLASSES": "list(range(5))"}, "list of names"),
-        ("too few classes", {"CLASSES": "['a']"}, "1 names"),
+        ("too few classes", {"CLASSES": "['a']"}, "1 entries"),
         ("colours out of range", {"PALETTE": "[[0, 0, 256]] * 5"}, "0 to 255"),
         ("colours that are text", {"PALETTE": "['red'] * 5"}, "0 to 255"),
         ("classes deleted", {"tail": "del CLASSES"}, "CLASSES is missing"),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.inference import batches
 from modelscope_vitadapter.inference.batches import (
     CPU_PIXELS,

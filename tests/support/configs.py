@@ -12,7 +12,6 @@ REMOVED = object()
 """In `tiny_config`'s changes: the key is taken out."""
 
 SINE = {"type": "SinePositionalEncoding", "num_feats": WIDTH // 2, "normalize": True}
-LEARNED = {"type": "LearnedPositionalEncoding", "num_feats": WIDTH // 2}
 
 BACKBONE = {
     "type": "BEiTAdapter",
@@ -120,3 +119,20 @@ def tiny_config(changes=None):
         else:
             target[key] = copy.deepcopy(value)
     return config
+
+
+def widths(*, backbone=WIDTH, head=WIDTH):
+    """Changes of the tiny model that give its backbone and its head other channels."""
+    decode_head = "model.decode_head"
+    encoder = f"{decode_head}.pixel_decoder.encoder.transformerlayers"
+    decoder = f"{decode_head}.transformer_decoder.transformerlayers"
+    layers = (encoder, decoder)
+    return {
+        "model.backbone.embed_dim": backbone,
+        f"{decode_head}.in_channels": [backbone] * 4,
+        f"{decode_head}.feat_channels": head,
+        **{f"{layer}.attn_cfgs.embed_dims": head for layer in layers},
+        **{f"{layer}.ffn_cfgs.embed_dims": head for layer in layers},
+        f"{decode_head}.positional_encoding.num_feats": head // 2,
+        f"{decode_head}.pixel_decoder.positional_encoding.num_feats": head // 2,
+    }

@@ -5,7 +5,7 @@ import zlib
 
 import torch
 
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.network.build import build_network
 from tests.support.configs import tiny_config
@@ -54,4 +54,5 @@ def random_image(*shape, seed=0):
 
 def relative_error(found, expected):
     """`|found - expected| / |expected|`."""
-    return float((found.double() - expected.double()).norm() / expected.double().norm())
+    found, expected = found.detach().double(), expected.detach().double()
+    return float((found - expected).norm() / expected.norm())

@@ -29,7 +29,7 @@ def test_the_loss_of_a_step_is_the_criterions_and_its_gradient_reaches_every_par
     fresh = new_trainer(tmp_path / "other", recipe={"max_iters": 1})
     batch = next(iter(fresh.get_train_dataloader()))
     network = fresh.training_network.train()
-    from modelscope_vitadapter.network.sample_noise import set_sample_seeds
+    from modelscope_vitadapter.network.seeded_dropout import set_sample_seeds
 
     set_sample_seeds(network.network, batch.seeds)
     predictions = list(network.network.predictions(batch.images))

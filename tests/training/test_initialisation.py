@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.network.build import build_network
 from modelscope_vitadapter.network.deformable_attention import MultiScaleDeformableAttention
 from modelscope_vitadapter.training.initialisation import initialise
@@ -27,7 +27,7 @@ def test_what_comes_out_is_neither_dead_nor_exploding(network):
 def test_queries_lean_to_their_classes(network):
     with torch.no_grad():
         class_logits, _ = next(network.predictions(torch.randn(1, 3, 64, 64)))
-    classes = network.num_classes
+    classes = network.decode_head.cls_embed.out_features - 1
     chosen = class_logits[0, :classes].argmax(-1)
     assert chosen.tolist() == list(range(classes))
 

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.beit import Attention
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands
+from modelscope_vitadapter.network.cpu.bands import Scratch, bands, has_matrix_tiles
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
-from modelscope_vitadapter.network.cpu.processor import has_matrix_tiles
 from modelscope_vitadapter.network.position_bias import EXTRA_ROWS, GridSize
 
 SCORE_ROWS = 392
@@ -38,10 +36,11 @@ class HeadBias:
     of_class: Tensor
 
     @classmethod
-    def of_table(cls, table: Tensor, grid: GridSize, strips: Tensor) -> "HeadBias":
-        """Spreads the rows `(table_length(grid),)` of one head into `strips`."""
+    def of_table(cls, table: Tensor, grid: GridSize, scratch: Scratch) -> "HeadBias":
+        """Spreads the rows `(table_length(grid),)` of one head."""
         height, width = grid
         offsets = table[:-EXTRA_ROWS].view(2 * height - 1, 2 * width - 1)
+        strips = scratch.take("bias", width, 2 * height - 1, width, dtype=table.dtype)
         strips.copy_(offsets.unfold(1, width, 1).transpose(0, 1))
         from_class, to_class, of_class = table[-EXTRA_ROWS:].unbind()
         return cls(strips, from_class, to_class, of_class)
@@ -75,17 +74,11 @@ class HeadBias:
         scores[:, -1].add_(self.of_class)
 
 
-def window_table(attention: Attention, grid: GridSize) -> Tensor | None:
-    """The bias table `(M, table_length(grid))` of a block, or None where it has none."""
-    table = attention.window_table(grid)
-    return None if table is None else table.t().contiguous()
-
-
 def run_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    table: Tensor | None,
+    table: Tensor,
     grid: GridSize,
     out: Tensor,
     scratch: Scratch,
@@ -104,72 +97,53 @@ def run_attention(
         q: `(M, N, D)`, scaled, the class token first, then the patches row by row.
         k: `(M, N, D)`, tokens in reversed order.
         v: the same.
-        table: `(M, table_length(grid))` float32, or None.
+        table: `(table_length(grid), M)` float32.
         grid: `(h, w)`, N = 1 + h * w.
         out: `(N, M * D)` of q's dtype, written.
         scratch: memory for a head.
     """
-    attend = fused_attention if has_matrix_tiles() else banded_attention
-    attend(q, k, v, table, grid, out, scratch)
+    attend = fused_head if has_matrix_tiles() else banded_head
+    head_dim = q.shape[2]
+    for head, rows in enumerate(table.t().contiguous().to(q.dtype)):
+        bias = HeadBias.of_table(rows, grid, scratch)
+        columns = out[:, head * head_dim : (head + 1) * head_dim]
+        attend(q[head], k[head], v[head], bias, grid, columns, scratch)
 
 
-def fused_attention(
+def fused_head(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    table: Tensor | None,
+    bias: HeadBias,
     grid: GridSize,
     out: Tensor,
     scratch: Scratch,
 ) -> None:
-    """`run_attention` by PyTorch's fused operator, which is given the whole bias of a head."""
-    heads, count, head_dim = q.shape
-    strips = _strips(grid, q.dtype, scratch)
-    spread = None
-    for head in range(heads):
-        if table is not None:
-            spread = scratch.take("spread", count, count, dtype=q.dtype)
-            HeadBias.of_table(table[head].to(q.dtype), grid, strips).write_to(spread)
-        one = slice(head, head + 1)
-        attended = F.scaled_dot_product_attention(
-            q[None, one], k[None, one], v[None, one], attn_mask=spread, scale=1.0
-        )
-        out[:, head * head_dim : (head + 1) * head_dim] = attended[0, 0]
+    """One head of `run_attention` by PyTorch's fused operator, which is given the whole bias."""
+    spread = scratch.take("spread", len(q), len(q), dtype=q.dtype)
+    bias.write_to(spread)
+    q, k, v = (x[None, None] for x in (q, k, v))
+    out.copy_(F.scaled_dot_product_attention(q, k, v, attn_mask=spread, scale=1.0)[0, 0])
 
 
-def banded_attention(
+def banded_head(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    table: Tensor | None,
+    bias: HeadBias,
     grid: GridSize,
     out: Tensor,
     scratch: Scratch,
 ) -> None:
-    """`run_attention` by matrix products with some rows of scores at a time."""
-    heads, _, head_dim = q.shape
+    """One head of `run_attention` by matrix products with some rows of scores at a time."""
     height, width = grid
-    strips = _strips(grid, q.dtype, scratch)
-    for head in range(heads):
-        bias = None
-        if table is not None:
-            bias = HeadBias.of_table(table[head].to(q.dtype), grid, strips)
-        keys = PackedLinear(k[head], dtype=q.dtype, rows=SCORE_ROWS)
-        values = PackedLinear(v[head].t(), dtype=q.dtype, rows=SCORE_ROWS)
-        columns = slice(head * head_dim, (head + 1) * head_dim)
-        for rows in bands(height, max(1, SCORE_ROWS // width)):
-            tokens = slice(1 + rows.start * width, 1 + rows.stop * width)
-            scores = keys(q[head, tokens])
-            if bias is not None:
-                bias.add_to(scores, rows.start)
-            out[tokens, columns] = values(torch.softmax(scores, dim=-1, out=scores))
-        scores = keys(q[head, :1])
-        if bias is not None:
-            bias.add_to_class(scores)
-        out[:1, columns] = values(scores.softmax(dim=-1))
-
-
-def _strips(grid: GridSize, dtype: torch.dtype, scratch: Scratch) -> Tensor:
-    """Memory for `HeadBias.strips`."""
-    height, width = grid
-    return scratch.take("bias", width, 2 * height - 1, width, dtype=dtype)
+    keys = PackedLinear(k, dtype=q.dtype, rows=SCORE_ROWS)
+    values = PackedLinear(v.t(), dtype=q.dtype, rows=SCORE_ROWS)
+    for rows in bands(height, max(1, SCORE_ROWS // width)):
+        tokens = slice(1 + rows.start * width, 1 + rows.stop * width)
+        scores = keys(q[tokens])
+        bias.add_to(scores, rows.start)
+        out[tokens] = values(torch.softmax(scores, dim=-1, out=scores))
+    scores = keys(q[:1])
+    bias.add_to_class(scores)
+    out[:1] = values(scores.softmax(dim=-1))

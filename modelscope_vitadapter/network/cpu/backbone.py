@@ -1,6 +1,8 @@
 """The backbone for one window; the plain version is `adapter.BEiTAdapter.forward`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -8,15 +10,14 @@ from torch.nn import functional as F
 
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.beit import Block
-from modelscope_vitadapter.network.cpu.bands import Scratch
-from modelscope_vitadapter.network.cpu.blocks import run_block
-from modelscope_vitadapter.network.cpu.folding import fold_batch_norm
+from modelscope_vitadapter.network.cpu.attention import run_attention
+from modelscope_vitadapter.network.cpu.bands import Scratch, band_rows, bands
 from modelscope_vitadapter.network.cpu.interaction import run_extractor, run_injector
-from modelscope_vitadapter.network.cpu.layout import as_tokens
-from modelscope_vitadapter.network.cpu.modules import modules_of
-from modelscope_vitadapter.network.cpu.resizing import resize_tokens
+from modelscope_vitadapter.network.cpu.linear import PackedLinear
+from modelscope_vitadapter.network.cpu.maps import as_tokens, batch_norm_scale, resize_tokens
 from modelscope_vitadapter.network.interaction import Extractor, Geometry, InteractionBlock
-from modelscope_vitadapter.network.spatial_prior import SpatialPriorModule
+from modelscope_vitadapter.network.position_bias import GridSize
+from modelscope_vitadapter.network.stages import ATTENTION, BACKBONE_LINEAR, stage
 
 
 @dataclass
@@ -48,18 +49,17 @@ def run_backbone(
 ) -> BackboneTokens:
     """Extracts the features of one window `(1, 3, H, W)`, H and W multiples of 32."""
     geometry = Geometry.of_window(image.shape[-2], image.shape[-1], image.device)
-    local, pyramid = _spatial_prior(backbone, image)
+    local, pyramid = spatial_prior(backbone, image)
     patches, class_token = backbone.embed(image)
     tokens = torch.cat((class_token, patches), dim=1)[0]
     x = tokens[1:]
     vit = []
-    blocks = modules_of(backbone.blocks, Block)
-    interactions = modules_of(backbone.interactions, InteractionBlock)
-    for interaction, indexes in zip(interactions, backbone.interaction_indexes, strict=True):
+    interactions = cast("Iterable[InteractionBlock]", backbone.interactions)
+    for interaction, (first, last) in zip(interactions, backbone.interaction_indexes, strict=True):
         run_injector(interaction.injector, x, pyramid, geometry, dtype, scratch)
-        for block in blocks[indexes[0] : indexes[-1] + 1]:
+        for block in cast("Iterable[Block]", backbone.blocks[first : last + 1]):
             run_block(block, tokens, geometry.grid, dtype, scratch)
-        extra = modules_of(interaction.extra_extractors or (), Extractor)
+        extra = cast("Iterable[Extractor]", interaction.extra_extractors or ())
         for extractor in (interaction.extractor, *extra):
             run_extractor(extractor, pyramid, x, geometry, dtype, scratch)
         if backbone.add_vit_feature:
@@ -74,34 +74,82 @@ def run_backbone(
     return BackboneTokens(geometry, local, pyramid, (vit[0], vit[1]))
 
 
-def _spatial_prior(backbone: BEiTAdapter, image: Tensor) -> tuple[Tensor, Tensor]:
+def spatial_prior(backbone: BEiTAdapter, image: Tensor) -> tuple[Tensor, Tensor]:
     """The stride-4 map without its last layer, as tokens, and the pyramid's tokens.
 
-    The plain version is `SpatialPriorModule.forward`; batch norms are folded into convolutions.
+    The plain version is `SpatialPriorModule.forward`.
     """
-    prior: SpatialPriorModule = backbone.spm
+    prior = backbone.spm
     image = image.contiguous(memory_format=torch.channels_last)
-    c1 = _run_folded(prior.stem, image)
+    c1 = run_folded(prior.stem, image)
     maps, levels = c1, []
-    for convolutions, project, level in (
-        (prior.conv2, prior.fc2, 0),
-        (prior.conv3, prior.fc3, 1),
-        (prior.conv4, prior.fc4, 2),
+    for convolutions, project, embedding in (
+        (prior.conv2, prior.fc2, backbone.level_embed[0]),
+        (prior.conv3, prior.fc3, backbone.level_embed[1]),
+        (prior.conv4, prior.fc4, backbone.level_embed[2]),
     ):
-        maps = _run_folded(convolutions, maps)
-        levels.append(as_tokens(project(maps)) + backbone.level_embed[level])
+        maps = run_folded(convolutions, maps)
+        levels.append(as_tokens(project(maps)) + embedding)
     return as_tokens(c1), torch.cat(levels)
 
 
-def _run_folded(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """Runs convolutions with batch norm and ReLU, and what else stands between them."""
+def run_folded(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """Runs convolutions with the batch norms behind them folded in, and what else is there."""
     remaining = iter(layers)
     for layer in remaining:
         if isinstance(layer, nn.Conv2d):
-            norm = next(remaining)
-            assert isinstance(norm, nn.BatchNorm2d)
-            weight, bias = fold_batch_norm(layer.weight, layer.bias, norm)
-            x = F.conv2d(x, weight, bias, layer.stride, layer.padding)
+            scale, shift = batch_norm_scale(cast("nn.BatchNorm2d", next(remaining)))
+            weight = layer.weight * scale[:, None, None, None]
+            x = F.conv2d(x, weight, shift, layer.stride, layer.padding)
         else:
             x = layer(x)
     return x
+
+
+def run_block(
+    block: Block, tokens: Tensor, grid: GridSize, dtype: torch.dtype, scratch: Scratch
+) -> None:
+    """Runs a block in place; the plain version is `Block.forward`.
+
+    Args:
+        block: the module.
+        tokens: `(N, C)` float32, the class token first; overwritten.
+        grid: `(h, w)`, N = 1 + h * w.
+        dtype: what products are computed in; the residual stream and the norms stay float32.
+        scratch: memory for all blocks of a pass.
+    """
+    attention = block.attn
+    count, width = tokens.shape
+    shape = (attention.num_heads, count, width // attention.num_heads)
+    q = scratch.take("q", *shape, dtype=dtype)
+    k = scratch.take("k", *shape, dtype=dtype)
+    v = scratch.take("v", *shape, dtype=dtype)
+    attended = scratch.take("attended", count, width, dtype=dtype)
+    with stage(BACKBONE_LINEAR):
+        _project(block, tokens, (q, k, v), dtype)
+    with stage(ATTENTION):
+        run_attention(q, k, v, attention.window_table(grid), grid, attended, scratch)
+    with stage(BACKBONE_LINEAR):
+        project = PackedLinear.of(attention.proj, dtype=dtype)
+        expand = PackedLinear.of(block.mlp.fc1, dtype=dtype, activation="gelu")
+        contract = PackedLinear.of(block.mlp.fc2, dtype=dtype)
+        for band in bands(count, band_rows(dtype)):
+            x = tokens[band]
+            x.addcmul_(block.gamma_1, project(attended[band]).float())
+            x.addcmul_(block.gamma_2, contract(expand(block.norm2(x))).float())
+
+
+def _project(
+    block: Block, tokens: Tensor, qkv: tuple[Tensor, Tensor, Tensor], dtype: torch.dtype
+) -> None:
+    """Writes queries, keys and values as `run_attention` takes them."""
+    attention = block.attn
+    q, k, v = qkv
+    heads, count, head_dim = q.shape
+    project = PackedLinear(attention.qkv.weight, attention.qkv_bias(), dtype=dtype)
+    for band in bands(count, band_rows(dtype)):
+        projected = project(block.norm1(tokens[band])).view(-1, 3, heads, head_dim)
+        backwards = slice(count - band.stop, count - band.start)
+        q[:, band] = projected[:, 0].mul_(attention.scale).transpose(0, 1)
+        k[:, backwards] = projected[:, 1].flip(0).transpose(0, 1)
+        v[:, backwards] = projected[:, 2].flip(0).transpose(0, 1)

@@ -8,8 +8,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from modelscope_vitadapter.network.cpu.processor import has_matrix_tiles
-
 BAND_ROWS = 825
 """Rows of a band of tokens: 14 rows of the 56 x 56 grid of an 896 x 896 window, and some to spare,
 so that its 3137 tokens and the 16464 of its pyramid make bands of nearly that height.
@@ -17,6 +15,19 @@ so that its 3137 tokens and the 16464 of its pyramid make bands of nearly that h
 Measured with the full-size model: 784 rows take 3 MB at 1024 channels and 13 MB in a feed-forward
 network, which stays in the cache and below what the C library returns to the system after each use.
 """
+
+
+@lru_cache(maxsize=1)
+def has_matrix_tiles() -> bool:
+    """Whether the processor multiplies whole tiles of matrices (Intel's AMX).
+
+    There products, above all in bfloat16, are cheap beside everything else, so what writes less to
+    memory wins over what multiplies less. PyTorch has no stable public name for it; one that cannot
+    tell says no.
+    """
+    if hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get("amx_tile"))
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def band_rows(dtype: torch.dtype) -> int:

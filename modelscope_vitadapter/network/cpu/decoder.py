@@ -5,23 +5,21 @@ less memory: resizing and the products before it are linear, so their order does
 """
 
 import math
-from functools import partial
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from modelscope_vitadapter.network.cpu.bands import band_rows, bands, return_freed_memory
-from modelscope_vitadapter.network.cpu.layout import as_map, as_tokens
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
-from modelscope_vitadapter.network.cpu.modules import modules_of
+from modelscope_vitadapter.network.cpu.maps import GridPositions, resize_tokens
 from modelscope_vitadapter.network.cpu.pixel_decoder import PixelFeatures
-from modelscope_vitadapter.network.cpu.positions import GridPositions
-from modelscope_vitadapter.network.cpu.resizing import resize_tokens
 from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
 from modelscope_vitadapter.network.transformer_layer import (
+    DecoderLayer,
     MaskedAttention,
-    TransformerLayer,
     full_where_empty,
 )
 
@@ -34,10 +32,9 @@ class MaskPredictor:
     """
 
     def __init__(self, head: Mask2FormerHead, features: PixelFeatures) -> None:
-        self._head = head
         convolution = head.pixel_decoder.mask_feature
-        self._weight = convolution.weight.flatten(1)
-        self._bias = convolution.bias
+        self._embed = head.mask_embed
+        self._weight, self._bias = convolution.weight.flatten(1), convolution.bias
         self._finest, self._finest_shape = features.finest, features.finest_shape
         self._shapes = features.shapes
         tokens, channels = features.finest.shape
@@ -63,7 +60,7 @@ class MaskPredictor:
         return self._logits(query, self._finest)
 
     def _logits(self, query: Tensor, tokens: Tensor) -> Tensor:
-        embedding: Tensor = self._head.mask_embed(query)
+        embedding: Tensor = self._embed(query)
         logits = (embedding @ self._weight) @ tokens.t()
         return logits if self._bias is None else logits.add_((embedding @ self._bias)[:, None])
 
@@ -72,11 +69,9 @@ class Memory:
     """The keys and values of one level for the layers that attend to it."""
 
     def __init__(self, head: Mask2FormerHead, features: PixelFeatures, level: int) -> None:
-        shape = features.shapes[level]
-        tokens = features.maps[level]
-        self._tokens = as_tokens(head.decoder_input_projs[level](as_map(tokens, shape)))
+        self._tokens = features.maps[level]
         self._level = head.level_embed.weight[level]
-        self._positions = GridPositions(head.decoder_positional_encoding, shape)
+        self._positions = GridPositions(features.shapes[level], self._tokens.shape[1])
 
     def keys_and_values(
         self, attention: MaskedAttention, dtype: torch.dtype
@@ -101,38 +96,30 @@ def run_decoder(
 ) -> tuple[Tensor, Tensor]:
     """Class logits `(Q, K + 1)` and mask logits `(Q, H / 4 * W / 4)` of the last layer."""
     predictor = MaskPredictor(head, features)
-    memories = [Memory(head, features, i) for i in range(len(head.decoder_input_projs))]
-    query = head.query_feat.weight
+    memories = [Memory(head, features, level) for level in range(len(features.maps))]
+    query, position = head.query_feat.weight[None], head.query_embed.weight
     post_norm = head.transformer_decoder.post_norm
-    layers = modules_of(head.transformer_decoder.layers, TransformerLayer)
-    for i, layer in enumerate(layers):
+    for i, layer in enumerate(cast("Iterable[DecoderLayer]", head.transformer_decoder.layers)):
         level = i % len(memories)
-        logits = predictor.at_level(post_norm(query), level)
+        logits = predictor.at_level(post_norm(query[0]), level)
         mask = full_where_empty(torch.sigmoid(logits) >= 0.5)
-        cross, own = modules_of(layer.attentions, MaskedAttention)
+        cross = cast("MaskedAttention", layer.attentions[0])
         keys, values = memories[level].keys_and_values(cross, dtype)
-        attends = [
-            partial(_attend, cross, keys, values, mask, head.query_embed.weight),
-            partial(head.self_attend, own),
-        ]
-        query = layer(query[None], attends)[0]
-        del keys, values, attends  # not beside the next masks
+        attended = _attend(cross, query + position, keys, values, mask)
+        query = layer.after_cross_attention(query, attended, position)
+        del keys, values, attended  # not beside the next masks
     return_freed_memory()
-    normed = post_norm(query)
+    normed = post_norm(query[0])
     return head.cls_embed(normed), predictor.finest(normed)
 
 
 def _attend(
-    attention: MaskedAttention,
-    keys: Tensor,
-    values: Tensor,
-    mask: Tensor,
-    position: Tensor,
-    query: Tensor,
+    attention: MaskedAttention, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor
 ) -> Tensor:
     """Cross-attention of `(1, Q, C)`; the plain version is `MaskedAttention.forward`."""
     attn = attention.attn
     width = attn.embed_dim
-    projected = F.linear(query + position, attn.in_proj_weight[:width], attn.in_proj_bias[:width])
+    projected = F.linear(query, attn.in_proj_weight[:width], attn.in_proj_bias[:width])
     mixed = attention.mix(projected.to(keys.dtype), keys[None], values[None], mask)
-    return attention.project(mixed.float())
+    attended: Tensor = attn.out_proj(mixed.float())
+    return attended

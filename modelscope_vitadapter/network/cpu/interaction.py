@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from modelscope_vitadapter.network.cpu.bands import Scratch, band_rows, bands
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
-from modelscope_vitadapter.network.cpu.layout import as_map, as_tokens
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
+from modelscope_vitadapter.network.cpu.maps import as_map, as_tokens
 from modelscope_vitadapter.network.deformable_attention import (
     MultiScaleDeformableAttention,
     SpatialShape,

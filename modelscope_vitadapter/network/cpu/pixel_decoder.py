@@ -6,8 +6,9 @@ lateral convolution become one linear map each of the stride-8 tokens, of the sp
 channels and of the ViT's tokens.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,24 +24,22 @@ from modelscope_vitadapter.network.cpu.bands import (
 )
 from modelscope_vitadapter.network.cpu.convolution import convolve_in_place
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
-from modelscope_vitadapter.network.cpu.folding import fold_before
-from modelscope_vitadapter.network.cpu.layers import BandLayer
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
-from modelscope_vitadapter.network.cpu.map_norm import group_affine, normalise
-from modelscope_vitadapter.network.cpu.modules import modules_of
-from modelscope_vitadapter.network.cpu.positions import GridPositions
-from modelscope_vitadapter.network.cpu.resizing import resize_band, resize_tokens
+from modelscope_vitadapter.network.cpu.maps import (
+    GridPositions,
+    Shape,
+    add_resized,
+    fold_before,
+    normalise,
+    resize_tokens,
+)
 from modelscope_vitadapter.network.deformable_attention import (
     MultiScaleDeformableAttention,
-    SpatialShape,
     reference_points,
 )
 from modelscope_vitadapter.network.pixel_decoder import ConvModule, MSDeformAttnPixelDecoder
 from modelscope_vitadapter.network.stages import DEFORMABLE_ATTENTION, stage
-from modelscope_vitadapter.network.transformer_layer import TransformerLayer
-
-LEVELS = 3
-"""Maps that the encoder works on: strides 32, 16 and 8."""
+from modelscope_vitadapter.network.transformer_layer import EncoderLayer, FeedForward
 
 
 @dataclass
@@ -55,9 +54,9 @@ class PixelFeatures:
     """
 
     finest: Tensor
-    finest_shape: SpatialShape
+    finest_shape: Shape
     maps: list[Tensor]
-    shapes: list[SpatialShape]
+    shapes: list[Shape]
 
 
 def run_pixel_decoder(
@@ -69,109 +68,107 @@ def run_pixel_decoder(
 ) -> PixelFeatures:
     """Decodes the backbone's tokens, which are overwritten."""
     shapes = list(features.geometry.pyramid)[::-1]
-    sizes = [height * width for height, width in shapes]
-    tokens = _input_tokens(decoder, backbone, features, shapes, dtype)
+    tokens = input_tokens(decoder, backbone, features, dtype)
     encode(decoder, tokens, shapes, dtype, scratch)
-    maps = list(torch.split(tokens, sizes))
+    maps = list(torch.split(tokens, [height * width for height, width in shapes]))
     scratch.drop("table")
     return_freed_memory()
+    lateral = cast("ConvModule", decoder.lateral_convs[0])
+    output = cast("ConvModule", decoder.output_convs[0])
     shape = (2 * shapes[-1][0], 2 * shapes[-1][1])
-    (lateral,) = modules_of(decoder.lateral_convs, ConvModule)
-    (output,) = modules_of(decoder.output_convs, ConvModule)
-    finest = _lateral(lateral.conv, backbone, features, shape, dtype)
+    finest = finest_map(lateral.conv, backbone, features, shape, dtype)
     features.release()
     return_freed_memory()
-    _add_resized(lateral, finest, shape, maps[-1], shapes[-1])
+    normalise(finest, lateral.gn)
+    add_resized(finest, shape, maps[-1], shapes[-1])
     convolve_in_place(finest, shape, output.conv.weight, dtype, scratch)
-    scratch.drop("padded", "taps")
+    scratch.drop("padded", "neighbours")
     return_freed_memory()
-    if output.conv.bias is not None:
-        finest.add_(output.conv.bias)
-    normalise(finest, shape, _norm(output))
-    if output.activate is not None:
-        for band in bands(len(finest)):
-            finest[band] = output.activate(finest[band])
-    return PixelFeatures(finest, shape, maps, shapes)
+    normalise(finest, output.gn)
+    return PixelFeatures(finest.relu_(), shape, maps, shapes)
 
 
-def _norm(module: ConvModule) -> nn.Module | None:
-    return module.get_submodule(module.norm_name) if module.norm_name else None
-
-
-def _input_tokens(
+def input_tokens(
     decoder: MSDeformAttnPixelDecoder,
     backbone: BEiTAdapter,
     features: BackboneTokens,
-    shapes: list[SpatialShape],
     dtype: torch.dtype,
 ) -> Tensor:
     """The backbone's maps of strides 32, 16 and 8 as the encoder's tokens, joined."""
-    levels = torch.split(features.pyramid, [height * width for height, width in shapes[::-1]])
+    shapes = features.geometry.pyramid
+    levels = list(torch.split(features.pyramid, [height * width for height, width in shapes]))
+    if features.vit is not None:
+        added = resize_tokens(features.vit[1], features.geometry.grid, shapes[0])
+        levels[0] = levels[0] + added
     norms = (backbone.norm2, backbone.norm3, backbone.norm4)
-    convs = modules_of(decoder.input_convs, ConvModule)
+    convs = cast("Iterable[ConvModule]", decoder.input_convs)
     results = []
-    for conv, shape, i in zip(convs, shapes, reversed(range(LEVELS)), strict=True):
-        tokens = levels[i]
-        if i == 0 and features.vit is not None:
-            tokens = tokens + resize_tokens(features.vit[1], features.geometry.grid, shape)
-        weight, bias = fold_before(conv.conv.weight.flatten(1), conv.conv.bias, norms[i])
+    for conv, tokens, norm in zip(convs, levels[::-1], norms[::-1], strict=True):
+        weight, bias = fold_before(conv.conv.weight.flatten(1), conv.conv.bias, norm)
         project = PackedLinear(weight, bias, dtype=dtype)
-        projected = torch.cat(
-            [project(tokens[band]).float() for band in bands(len(tokens), band_rows(dtype))]
-        )
-        normalise(projected, shape, _norm(conv))
-        results.append(projected if conv.activate is None else conv.activate(projected))
+        parts = [project(tokens[band]).float() for band in bands(len(tokens), band_rows(dtype))]
+        results.append(torch.cat(parts))
+        normalise(results[-1], conv.gn)
     return torch.cat(results)
 
 
 def encode(
     decoder: MSDeformAttnPixelDecoder,
     tokens: Tensor,
-    shapes: list[SpatialShape],
+    shapes: list[Shape],
     dtype: torch.dtype,
     scratch: Scratch,
 ) -> None:
     """Runs the deformable encoder over `tokens` `(N, C)` in place."""
-    sizes = [height * width for height, width in shapes]
-    positions = [GridPositions(decoder.postional_encoding, shape) for shape in shapes]
-    level_encodings = decoder.level_encoding.weight
+    width = tokens.shape[1]
+    positions = [GridPositions(shape, width) for shape in shapes]
     points = reference_points(shapes, device=tokens.device)[0, :, 0]
-    for layer in modules_of(decoder.encoder.layers, TransformerLayer):
-        (attention,) = modules_of(layer.attentions, MultiScaleDeformableAttention)
+    for layer in cast("Iterable[EncoderLayer]", decoder.encoder.layers):
+        attention = cast("MultiScaleDeformableAttention", layer.attentions[0])
+        first_norm, second_norm = layer.norms
         with stage(DEFORMABLE_ATTENTION):
-            table = ValueTable(shapes, tokens.shape[1], scratch)
+            table = ValueTable(shapes, width, scratch)
         table.fill(tokens, PackedLinear.of(attention.value_proj, dtype=dtype))
         sample = Sampler(attention, points, table, dtype)
-        run = BandLayer(layer, dtype)
-        first = 0
-        for size, level_positions, level in zip(sizes, positions, level_encodings, strict=True):
-            for cells in bands(size, band_rows(dtype)):
-                band = slice(first + cells.start, first + cells.stop)
-                position = level_positions.of(cells).add_(level)
-                tokens[band] = run(tokens[band], _attend(sample, position, band))
-            first += size
-    if decoder.encoder.post_norm is not None:
-        for band in bands(len(tokens)):
-            tokens[band] = decoder.encoder.post_norm(tokens[band])
+        feed_forward = BandFeedForward(cast("FeedForward", layer.ffns[0]), dtype)
+        start = 0
+        for shape, position, level in zip(
+            shapes, positions, decoder.level_encoding.weight, strict=True
+        ):
+            for cells in bands(shape[0] * shape[1], band_rows(dtype)):
+                band = slice(start + cells.start, start + cells.stop)
+                x = tokens[band]
+                x = first_norm(x + sample(position.of(cells).add_(level).add_(x), band))
+                tokens[band] = second_norm(feed_forward(x).add_(x))
+            start += shape[0] * shape[1]
 
 
-def _attend(sample: Sampler, position: Tensor, band: slice) -> Callable[[Tensor], Tensor]:
-    """What a layer's attention does with the current query of a band at `position`."""
-    return lambda query: sample(query + position, band)
+class BandFeedForward:
+    """A feed-forward network for bands `(n, C)`; the plain version is `FeedForward.forward`."""
+
+    def __init__(self, ffn: FeedForward, dtype: torch.dtype) -> None:
+        expand, _ = cast("nn.Sequential", ffn.layers[0])
+        contract = cast("nn.Linear", ffn.layers[1])
+        self._expand = PackedLinear.of(cast("nn.Linear", expand), dtype=dtype, activation="relu")
+        self._contract = PackedLinear.of(contract, dtype=dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Maps `(n, C)` to the same shape, float32, without residual."""
+        return self._contract(self._expand(x)).float()
 
 
-def _lateral(
+def finest_map(
     lateral: nn.Conv2d,
     backbone: BEiTAdapter,
     features: BackboneTokens,
-    shape: SpatialShape,
+    shape: Shape,
     dtype: torch.dtype,
 ) -> Tensor:
     """The lateral convolution of the backbone's stride-4 map, `(H / 4 * W / 4, C)` float32.
 
     The ViT's tokens are released before that much memory is taken.
     """
-    weight, bias = fold_before(lateral.weight.flatten(1), lateral.bias, backbone.norm1)
+    weight, bias = fold_before(lateral.weight.flatten(1), None, backbone.norm1)
     prior, up = backbone.spm.fc1, backbone.up
     for added in (prior.bias, up.bias):
         bias = bias if added is None else bias + weight @ added
@@ -193,29 +190,6 @@ def _lateral(
     for rows in row_bands(*shape):
         band = slice(rows.start * shape[1], rows.stop * shape[1])
         finest[band].add_(locally(features.local[band]))
-        if vit is not None:
-            finest[band].add_(resize_band(vit, features.geometry.grid, shape, rows))
+    if vit is not None:
+        add_resized(finest, shape, vit, features.geometry.grid)
     return finest
-
-
-def _add_resized(
-    module: ConvModule,
-    tokens: Tensor,
-    shape: SpatialShape,
-    above: Tensor,
-    above_shape: SpatialShape,
-) -> None:
-    """Finishes a lateral convolution (norm, activation) and adds the map above it, in place."""
-    norm = _norm(module)
-    affine = None
-    if isinstance(norm, nn.GroupNorm):
-        affine = group_affine(tokens, norm)
-    else:
-        normalise(tokens, shape, norm)
-    for rows in row_bands(*shape):
-        part = tokens[rows.start * shape[1] : rows.stop * shape[1]]
-        if affine is not None:
-            torch.addcmul(affine[1], part, affine[0], out=part)
-        if module.activate is not None:
-            part.copy_(module.activate(part))
-        part.add_(resize_band(above, above_shape, shape, rows))

@@ -9,16 +9,16 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
-from modelscope_vitadapter.config.criterion_settings import parse_criterion
-from modelscope_vitadapter.config.model_settings import find_input_transform
+from modelscope_vitadapter.config.criterion import parse_criterion
+from modelscope_vitadapter.config.model_config import find_test_pipeline
 from modelscope_vitadapter.config.test_pipeline import parse_test_pipeline
 from modelscope_vitadapter.datasets.dataset import SegmentationDataset
 from modelscope_vitadapter.distributed import process_count, process_index
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.network.beit import Block
-from modelscope_vitadapter.network.drop_path import DropPath
 from modelscope_vitadapter.network.interaction import Extractor, Injector
+from modelscope_vitadapter.network.seeded_dropout import DropPath
 from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.plugin.trainer.checkpoints import ExactCheckpointProcessor
@@ -90,7 +90,7 @@ def distributed_network(
 
 
 def apply_recipe(network: EncoderDecoderMask2Former, recipe: Recipe) -> None:
-    """Sets what of the recipe sits in the network: stochastic depth, activations, unread tables."""
+    """Sets what of the recipe sits in the network: stochastic depth, activations."""
     if recipe.drop_path is not None:
         blocks = [module for module in network.backbone.blocks if isinstance(module, Block)]
         rates = torch.linspace(0, recipe.drop_path, len(blocks)).tolist()
@@ -103,8 +103,6 @@ def apply_recipe(network: EncoderDecoderMask2Former, recipe: Recipe) -> None:
         for module in network.modules():
             if isinstance(module, (Block, Injector, Extractor)):
                 module.with_cp = recipe.checkpoint_activations
-    if network.backbone.rel_pos_bias is not None:  # no block reads it, so it has no gradient
-        network.backbone.rel_pos_bias.requires_grad_(False)
 
 
 def training_loader(
@@ -129,7 +127,7 @@ def training_loader(
             "test_cfg=dict(mode='slide', crop_size=..., stride=...) to know what to crop to"
         )
     settings = paper_recipe(
-        parse_test_pipeline(find_input_transform(model.cfg)),
+        parse_test_pipeline(find_test_pipeline(model.cfg)),
         crop,
         ratio_range=recipe.ratio_range,
         cat_max_ratio=recipe.cat_max_ratio,

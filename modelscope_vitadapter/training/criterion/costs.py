@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelscope_vitadapter.config.criterion_settings import CriterionSettings
+from modelscope_vitadapter.config.criterion import CriterionSettings
 
 WORST = 1e9
 """Bound of a cost. NaN and infinity become it, so that matching always has an answer."""

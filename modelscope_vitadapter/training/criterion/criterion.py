@@ -7,7 +7,7 @@ from dataclasses import astuple
 import torch
 from torch import Tensor, nn
 
-from modelscope_vitadapter.config.criterion_settings import CriterionSettings
+from modelscope_vitadapter.config.criterion import CriterionSettings
 from modelscope_vitadapter.errors import TrainingError
 from modelscope_vitadapter.training.criterion.costs import matching_costs
 from modelscope_vitadapter.training.criterion.losses import class_loss, dice_loss, mask_loss

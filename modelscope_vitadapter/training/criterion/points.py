@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from modelscope_vitadapter.config.criterion_settings import PointSettings
+from modelscope_vitadapter.config.criterion import PointSettings
 from modelscope_vitadapter.training.criterion.sampling import sample_maps
 
 

@@ -6,7 +6,7 @@ import pprint
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelscope_vitadapter.config.model_settings import find_input_transform
+from modelscope_vitadapter.config.model_config import find_test_pipeline
 from modelscope_vitadapter.config.unreadable import Unreadable
 from modelscope_vitadapter.errors import ConfigError
 
@@ -67,7 +67,7 @@ def config_for_classes(
         "CLASSES": list(classes),
         "PALETTE": colours,
         "model": model,
-        "data": {"test": {"pipeline": _plain(find_input_transform(config))}},
+        "data": {"test": {"pipeline": _plain(find_test_pipeline(config))}},
     }
 
 

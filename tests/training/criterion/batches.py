@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from modelscope_vitadapter.config.criterion_settings import (
+from modelscope_vitadapter.config.criterion import (
     CriterionSettings,
     PartWeights,
     PointSettings,

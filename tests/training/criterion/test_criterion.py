@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from modelscope_vitadapter.config.criterion_settings import PartWeights, PointSettings
+from modelscope_vitadapter.config.criterion import PartWeights, PointSettings
 from modelscope_vitadapter.errors import TrainingError
 from modelscope_vitadapter.training.criterion import criterion as criterion_module
 from modelscope_vitadapter.training.criterion.criterion import Mask2FormerCriterion

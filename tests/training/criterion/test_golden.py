@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from modelscope_vitadapter.config.criterion_settings import parse_criterion
+from modelscope_vitadapter.config.criterion import parse_criterion
 from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.training.criterion import criterion as criterion_module
 from modelscope_vitadapter.training.criterion.criterion import Mask2FormerCriterion

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modelscope_vitadapter.config.criterion_settings import PointSettings
+from modelscope_vitadapter.config.criterion import PointSettings
 from modelscope_vitadapter.training.criterion.points import SeededPoints, uncertain_points
 from modelscope_vitadapter.training.criterion.sampling import sample_maps
 

@@ -1,7 +1,7 @@
 import ast
 import itertools
 
-from modelscope_vitadapter.config.model_settings import parse_model
+from modelscope_vitadapter.config.model_config import parse_model
 from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.training.start.config import (
     config_for_classes,

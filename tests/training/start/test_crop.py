@@ -7,9 +7,7 @@ from modelscope.pipelines import pipeline
 from modelscope.utils.constant import Tasks
 
 from modelscope_vitadapter.config.model_config import load_model_config
-from modelscope_vitadapter.config.model_settings import find_input_transform
 from modelscope_vitadapter.config.settings import WindowSettings
-from modelscope_vitadapter.config.test_pipeline import parse_test_pipeline
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.network.position_bias import table_for_window
 from modelscope_vitadapter.training.start.crop import config_for_crop
@@ -43,10 +41,7 @@ def test_windows_strides_and_scales_change_together(tmp_path):
     assert after.settings.windows.crop_size == (128, 128)
     assert after.settings.windows.stride == tuple(2 * s for s in before.settings.windows.stride)
     assert after.settings.backbone.grid == (8, 8)
-    sizes = [
-        parse_test_pipeline(find_input_transform(loaded.config)).views[0].output_size((300, 400))
-        for loaded in (before, after)
-    ]
+    sizes = [loaded.transform.views[0].output_size((300, 400)) for loaded in (before, after)]
     assert sizes[1] == tuple(2 * side for side in sizes[0])
     assert after.classes == before.classes
     assert after.palette == before.palette

@@ -1,0 +1,124 @@
+"""Maps that are laid out as tokens, row by row: resized, normed, located.
+
+`(N, C)` tokens are a channels-last map `(1, C, h, w)` with N = h * w, so that either is a view of
+the other.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from modelscope_vitadapter.network.cpu.bands import bands, row_bands
+from modelscope_vitadapter.network.positional_encoding import axis_encoding
+
+Shape = tuple[int, int]
+
+
+def as_map(tokens: Tensor, shape: Shape) -> Tensor:
+    """Tokens `(h * w, C)` as a channels-last map `(1, C, h, w)`."""
+    return tokens.view(1, *shape, -1).permute(0, 3, 1, 2)
+
+
+def as_tokens(maps: Tensor) -> Tensor:
+    """Maps `(n, C, h, w)` as tokens `(n * h * w, C)`; copied only if they are not channels-last."""
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+
+
+def resize_tokens(tokens: Tensor, shape: Shape, size: Shape) -> Tensor:
+    """`F.interpolate(map, size, mode="bilinear")` for tokens.
+
+    Args:
+        tokens: `(h * w, C)`.
+        shape: `(h, w)`.
+        size: `(H, W)` asked for.
+
+    Returns:
+        `(H * W, C)`; `tokens` itself where the size is the same.
+    """
+    if shape == size:
+        return tokens
+    maps = as_map(tokens, shape)
+    return as_tokens(F.interpolate(maps, size, mode="bilinear", align_corners=False))
+
+
+def resize_band(tokens: Tensor, shape: Shape, size: Shape, rows: slice) -> Tensor:
+    """Some rows of `resize_tokens`.
+
+    Args:
+        tokens: `(h * w, C)`.
+        shape: `(h, w)`.
+        size: `(H, W)` of the whole result.
+        rows: consecutive rows of the result.
+
+    Returns:
+        `((rows.stop - rows.start) * W, C)`.
+    """
+    maps = tokens.view(*shape, -1)
+    at = torch.arange(rows.start, rows.stop, dtype=torch.float32, device=tokens.device)
+    at = ((at + 0.5) * (shape[0] / size[0]) - 0.5).clamp_(min=0)
+    above = at.long().clamp_(max=shape[0] - 1)
+    below = (above + 1).clamp_(max=shape[0] - 1)
+    part = torch.lerp(maps[above], maps[below], (at - above)[:, None, None])
+    lines = part.unsqueeze(1).permute(0, 3, 1, 2)  # (n, C, 1, w), channels last
+    return as_tokens(F.interpolate(lines, (1, size[1]), mode="bilinear", align_corners=False))
+
+
+def add_resized(tokens: Tensor, shape: Shape, above: Tensor, above_shape: Shape) -> None:
+    """Adds a map `above`, resized, to the map `tokens` in place, without holding all of it."""
+    for rows in row_bands(*shape):
+        part = tokens[rows.start * shape[1] : rows.stop * shape[1]]
+        part.add_(resize_band(above, above_shape, shape, rows))
+
+
+def normalise(tokens: Tensor, norm: nn.GroupNorm) -> None:
+    """Applies the norm of a map to its tokens `(N, C)` float32, in place."""
+    means = tokens.mean(0).double().view(norm.num_groups, -1)
+    mean = means.mean(1, keepdim=True).expand_as(means).flatten()
+    squares = torch.zeros_like(mean)
+    for band in bands(len(tokens)):
+        squares += (tokens[band] - mean.float()).square_().sum(0)
+    variance = squares.view(norm.num_groups, -1).mean(1, keepdim=True) / len(tokens)
+    scale = torch.rsqrt(variance + norm.eps).expand_as(means).flatten() * norm.weight
+    shift = (norm.bias - mean * scale).float()
+    for band in bands(len(tokens)):
+        torch.addcmul(shift, tokens[band], scale.float(), out=tokens[band])
+
+
+def batch_norm_scale(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and shift `(C,)` of a batch norm in evaluation."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = torch.rsqrt(norm.running_var + norm.eps) * norm.weight
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def fold_before(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a linear map that follows a batch norm.
+
+    Args:
+        weight: `(out, C)`.
+        bias: `(out,)` or None.
+        norm: of C channels.
+    """
+    scale, shift = batch_norm_scale(norm)
+    moved = weight @ shift
+    return weight * scale, moved if bias is None else moved + bias
+
+
+class GridPositions:
+    """The positional encoding of a map of `shape` by parts, see `positional_encoding`.
+
+    Half of a cell's channels depend on its row alone, the other half on its column.
+    """
+
+    def __init__(self, shape: Shape, channels: int) -> None:
+        height, self._width = shape
+        device = torch.device("cpu")
+        self._rows = axis_encoding(height, channels // 2, device)
+        self._columns = axis_encoding(self._width, channels // 2, device)
+
+    def of(self, cells: slice) -> Tensor:
+        """The encodings `(n, C)` of consecutive cells, counted row by row."""
+        at = torch.arange(cells.start, cells.stop, device="cpu")
+        rows = self._rows[torch.div(at, self._width, rounding_mode="floor")]
+        return torch.cat((rows, self._columns[at % self._width]), dim=1)
