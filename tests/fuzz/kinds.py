@@ -10,7 +10,7 @@ import torch
 from hypothesis.strategies import SearchStrategy
 
 from modelscope_vitadapter.checkpoint.load import load_into
-from modelscope_vitadapter.checkpoint.locate import CHECKPOINT_NAMES, find_checkpoint
+from modelscope_vitadapter.checkpoint.model_directory import CHECKPOINT_NAMES, find_checkpoint
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.config.reader import (
     NAMES,

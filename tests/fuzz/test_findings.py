@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from modelscope_vitadapter.checkpoint.formats import open_checkpoint
+from modelscope_vitadapter.checkpoint.open import open_checkpoint
 from modelscope_vitadapter.config.reader import Unreadable, execute_config, read_config
 from modelscope_vitadapter.errors import CheckpointError, ConfigError
 from tests.fuzz.safetensors_bytes import join
