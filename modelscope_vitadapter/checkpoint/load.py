@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from modelscope_vitadapter.checkpoint.names import plan_names
+from modelscope_vitadapter.checkpoint.names import NamePlan, plan_names
 from modelscope_vitadapter.checkpoint.open import open_checkpoint
 from modelscope_vitadapter.checkpoint.stored import Checkpoint, StoredTensor
 from modelscope_vitadapter.errors import CheckpointError
@@ -23,30 +23,19 @@ READERS_AT_MOST = 4
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the entries of a checkpoint.
+    """What became of the entries of a checkpoint's state dict, by their names in the file.
 
     Attributes:
-        path: the file.
-        used: number of its tensors that the network took.
-        ignored: names of known training left-overs, which were not read.
-        unexpected: names of other tensors that the network has no place for; not read either.
-        not_finite: names of used tensors that hold NaN or infinity in the network's type.
+        used: those that the network took.
+        ignored: known left-overs of training, which were not read.
+        unexpected: others that the network has no place for; not read either.
+        not_finite: those used that hold NaN or infinity in the network's type.
     """
 
-    path: Path
-    used: int
+    used: tuple[str, ...]
     ignored: tuple[str, ...]
     unexpected: tuple[str, ...]
     not_finite: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Slot:
-    """A parameter or persistent buffer, its names, and the entry of the file that it takes."""
-
-    tensor: torch.Tensor
-    names: list[str]
-    entry: str | None
 
 
 def load_into(
@@ -75,67 +64,46 @@ def load_into(
         CheckpointError: the file cannot be read, or lacks entries, or has entries of other shapes
             or kinds than the network; one error lists them all.
     """
-    path = Path(path)
     held = network.state_dict(keep_vars=True)
     with open_checkpoint(path) as file:
         try:
             plan = plan_names(file.tensors, held)
         except CheckpointError as error:
             raise CheckpointError(f"'{path}': {error}") from error
-        slots = _slots(held, plan.used)
-        _check_fit(slots, set(plan.missing), file)
-        file.check_growth(slot.entry for slot in slots if slot.entry is not None)
-        not_finite = _fill(network, slots, file, torch.device(device))
-        report = LoadReport(
-            path=path,
-            used=len(plan.used),
-            ignored=(*file.others, *plan.ignored),
-            unexpected=plan.unexpected,
-            not_finite=not_finite,
-        )
-    if report.unexpected:
+        _check_fit(held, plan, file)
+        file.check_growth(plan.used.values())
+        not_finite = _fill(network, held, plan.used, file, torch.device(device))
+    if plan.unexpected:
         logger.warning(
             "%s holds %d entries that the network has no place for; they were not read: %s",
             path,
-            len(report.unexpected),
-            listing(report.unexpected),
+            len(plan.unexpected),
+            listing(plan.unexpected),
         )
-    if report.not_finite:
+    if not_finite:
         logger.warning(
             "%s holds NaN or infinity in %d entries; what the model answers is likely to be wrong: "
             "%s. Download the file again, or use an earlier checkpoint of the training.",
             path,
-            len(report.not_finite),
-            listing(report.not_finite),
+            len(not_finite),
+            listing(not_finite),
         )
-    return report
+    return LoadReport(tuple(plan.used.values()), plan.ignored, plan.unexpected, not_finite)
 
 
-def _slots(held: Mapping[str, torch.Tensor], used: Mapping[str, str]) -> list[_Slot]:
-    """Tensors that several names share are one slot, which takes the first entry of several."""
-    sharing: dict[int, list[str]] = {}
-    for name, tensor in held.items():
-        sharing.setdefault(id(tensor), []).append(name)
-    return [
-        _Slot(held[names[0]], names, next((used[name] for name in names if name in used), None))
-        for names in sharing.values()
-    ]
-
-
-def _check_fit(slots: list[_Slot], required: set[str], file: Checkpoint) -> None:
+def _check_fit(held: Mapping[str, torch.Tensor], plan: NamePlan, file: Checkpoint) -> None:
     """Raise one error that lists every entry that is missing or does not fit."""
-    missing = [
-        f"'{slot.names[0]}' is missing, expected shape {list(slot.tensor.shape)}"
-        for slot in slots
-        if slot.entry is None and slot.names[0] in required
+    problems = [
+        f"'{name}' is missing, expected shape {list(held[name].shape)}" for name in plan.missing
     ]
-    taken = ((slot, file.tensors[slot.entry]) for slot in slots if slot.entry is not None)
-    found = ((slot, _misfit(slot.tensor, stored)) for slot, stored in taken)
-    problems = missing + [f"'{slot.names[0]}' {problem}" for slot, problem in found if problem]
+    for name, entry in plan.used.items():
+        problem = _misfit(held[name], file.tensors[entry])
+        problems += [] if problem is None else [f"'{name}' {problem}"]
     if problems:
+        missing = len(plan.missing)
         raise CheckpointError(
-            f"The checkpoint '{file.path}' does not fit the network: {len(missing)} of "
-            f"{len(slots)} entries are missing and {len(problems) - len(missing)} have another shape or kind: "
+            f"The checkpoint '{file.path}' does not fit the network: {missing} of {len(held)} "
+            f"entries are missing and {len(problems) - missing} have another shape or kind: "
             f"{'; '.join(problems)}. The checkpoint and the configuration (mmcv_config.py) "
             "do not belong together, or the checkpoint is incomplete: use the pair of one model."
         )
@@ -153,41 +121,40 @@ def _misfit(tensor: torch.Tensor, stored: StoredTensor) -> str | None:
 
 
 def _fill(
-    network: torch.nn.Module, slots: list[_Slot], file: Checkpoint, device: torch.device
+    network: torch.nn.Module,
+    held: Mapping[str, torch.Tensor],
+    used: Mapping[str, str],
+    file: Checkpoint,
+    device: torch.device,
 ) -> tuple[str, ...]:
     """Put every tensor in its place; give the entries of those that hold NaN or infinity."""
     not_finite: set[str] = set()
 
-    def read(slot: _Slot) -> torch.Tensor:
-        dtype = slot.tensor.dtype
-        if slot.entry is None:
-            return torch.zeros(slot.tensor.shape, dtype=dtype, device=device)
-        tensor = file.read(slot.entry).to(dtype)
+    def read(name: str) -> torch.Tensor:
+        dtype = held[name].dtype
+        if name not in used:
+            return torch.zeros(held[name].shape, dtype=dtype, device=device)
+        tensor = file.read(used[name]).to(dtype)
         if not all_finite(tensor):  # now, while it is in the processor's cache
-            not_finite.add(slot.entry)
+            not_finite.add(used[name])
         return tensor.to(device)
 
     # Front to back: a disk that reads ahead then does so to some purpose.
-    slots = sorted(slots, key=lambda slot: file.tensors[slot.entry].position if slot.entry else -1)
+    places = {name: file.tensors[entry].position for name, entry in used.items()}
+    names = sorted(held, key=lambda name: places.get(name, 0))
     # Copying from the page cache, and the kernel's clearing of the memory that it goes to, run
     # outside Python's lock. Huge pages were two to three times slower than plain ones where a
     # virtual machine had returned its large free blocks to the host, so they are not asked for.
     pool = ThreadPoolExecutor(min(READERS_AT_MOST, torch.get_num_threads()))
     try:
-        for slot, tensor in zip(slots, pool.map(read, slots), strict=True):
-            _put(network, slot, tensor)
+        for name, tensor in zip(names, pool.map(read, names), strict=True):
+            if isinstance(held[name], torch.nn.Parameter):
+                tensor = torch.nn.Parameter(tensor, requires_grad=held[name].requires_grad)
+            owner, _, attribute = name.rpartition(".")
+            setattr(network.get_submodule(owner), attribute, tensor)
     finally:
         pool.shutdown(cancel_futures=True)
-    return tuple(slot.entry for slot in slots if slot.entry in not_finite and slot.entry)
-
-
-def _put(network: torch.nn.Module, slot: _Slot, value: torch.Tensor) -> None:
-    """Replace a tensor of a network under all its names."""
-    if isinstance(slot.tensor, torch.nn.Parameter):
-        value = torch.nn.Parameter(value, requires_grad=slot.tensor.requires_grad)
-    for name in slot.names:
-        owner, _, attribute = name.rpartition(".")
-        setattr(network.get_submodule(owner), attribute, value)
+    return tuple(used[name] for name in names if used.get(name) in not_finite)
 
 
 def all_finite(tensor: torch.Tensor) -> bool:

@@ -78,10 +78,10 @@ def ordered_dict() -> OrderedDict[object, object]:
 
 
 def dense_tensor(
-    storage: object, first: object, shape: object, stride: object, *_gradient_and_hooks: object
+    storage: object, first: object, shape: object, stride: object, *others: object
 ) -> StoredTensor:
     """A view of a storage; its `first` element, shape and stride are counted in elements."""
-    conjugated_or_negated = any(_gradient_and_hooks[2:])
+    conjugated_or_negated = any(others[2:])  # behind what training needs
     if not isinstance(storage, Storage) or conjugated_or_negated:
         return other_tensor()
     if not (_is_count(first) and _are_counts(shape) and _are_counts(stride)):

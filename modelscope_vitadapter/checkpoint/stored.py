@@ -88,8 +88,7 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
     Attributes:
         path: where it is.
         size: bytes it had when it was opened.
-        tensors: the entries of its state dict, by their names in the file.
-        others: names of everything else in the file; nothing of it is read.
+        tensors: the entries of its state dict, by their names in the file; nothing else is read.
 
     Raises:
         OSError: it can't be opened.
@@ -104,7 +103,6 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
             )
         self.path = path
         self.tensors: Mapping[str, StoredTensor] = {}
-        self.others: tuple[str, ...] = ()
         self._file = FileIO(path, "r")
         self._lock = threading.Lock()
         self.size = self._file.seek(0, 2)

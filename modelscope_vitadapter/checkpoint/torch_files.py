@@ -98,24 +98,20 @@ def _describe(file: Checkpoint, content: object, records: Records) -> None:
             f"The checkpoint '{file.path}' holds one {kind}; expected a state dict (names to "
             "tensors), bare or under 'state_dict'. Save the model's state_dict()."
         )
-    # As a plain dictionary: a pickle can give an ordered one attributes in place of its methods.
-    top = dict(dict.items(content))
-    entries = (entry for entry in STATE_DICT_ENTRIES if _tensors(top.get(entry)))
-    found = next(entries, None)
-    state = top if found is None else top.pop(found)
-    tensors = _tensors(state)
+    nested = (_tensors(dict.get(content, entry)) for entry in STATE_DICT_ENTRIES)
+    tensors = next(filter(None, nested), _tensors(content))
     if not tensors:
+        entries = listing([repr(name) for name in dict.keys(content)])
         raise CheckpointError(
-            f"The checkpoint '{file.path}' holds no tensors by name; its entries are "
-            f"[{listing([repr(name) for name in top])}], expected a state dict, bare or under "
-            "'state_dict', 'model' or 'module'. Save the model's state_dict()."
+            f"The checkpoint '{file.path}' holds no tensors by name; its entries are [{entries}], "
+            "expected a state dict, bare or under 'state_dict', 'model' or 'module'. Save the "
+            "model's state_dict()."
         )
     file.tensors = {name: _placed(name, tensor, records, file) for name, tensor in tensors.items()}
-    others = [name for name in dict.keys(state) if name not in tensors]
-    file.others = tuple(map(str, others if found is None else [*top, *others]))
 
 
 def _tensors(mapping: object) -> dict[str, StoredTensor]:
+    """The tensors of a dictionary; a pickle can give an ordered one attributes for its methods."""
     if not isinstance(mapping, dict):
         return {}
     return {

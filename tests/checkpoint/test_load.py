@@ -26,7 +26,8 @@ def test_each_format_and_precision_fills_the_network(written, state, kind, dtype
     network = make_network()
     report = load_into(network, written(saved, kind))
     assert_loaded(network, saved)
-    assert (report.used, report.ignored, report.unexpected) == (len(state), (), ())
+    assert set(report.used) == set(state)
+    assert report.ignored == report.unexpected == ()
     assert network.backbone.linear.weight.dtype == torch.float32
     assert network.backbone.norm.num_batches_tracked.dtype == torch.int64
 
@@ -83,7 +84,7 @@ def test_threads_do_not_disturb_each_other(written, state):
     path = written({"state_dict": state, "meta": {"lr": np.float64(3), "a": np.arange(3)}})
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         reports = list(pool.map(lambda _: load_into(make_network(), path), range(40)))
-    assert {report.used for report in reports} == {len(state)}
+    assert {len(report.used) for report in reports} == {len(state)}
 
 
 def _load_in_child(path):
@@ -129,7 +130,7 @@ def test_left_overs_are_neither_read_nor_warned_of(written, state, caplog):
     with caplog.at_level(logging.DEBUG, "modelscope.vitadapter"):
         report = load_into(network, written(content))
     assert_loaded(network, state)
-    assert set(report.ignored) == {*left_overs, "optimizer", "meta"}
+    assert report.ignored == tuple(left_overs)
     assert (report.unexpected, report.not_finite) == ((), ())
     assert not caplog.records
 
@@ -188,29 +189,6 @@ def test_tensors_that_are_not_dense_are_refused_where_the_network_needs_them(
     state[name] = change(state[name])
     with pytest.raises(CheckpointError, match=f"'{name}' is not an ordinary dense tensor"):
         load_into(make_network(), written(state))
-
-
-class Tied(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embed = torch.nn.Embedding(5, 3)
-        self.out = torch.nn.Linear(3, 5, bias=False)
-        self.out.weight = self.embed.weight
-
-
-@pytest.mark.parametrize("names", [["embed.weight"], ["embed.weight", "out.weight"], []])
-def test_tied_parameters_stay_tied(written, names):
-    weight = torch.randn(5, 3)
-    with torch.device("meta"):
-        network = Tied()
-    path = written({"other": weight, **dict.fromkeys(names, weight)})
-    if not names:
-        with pytest.raises(CheckpointError, match=r"1 of 1 entries are missing.*'embed\.weight'"):
-            load_into(network, path)
-        return
-    load_into(network, path)
-    assert network.out.weight is network.embed.weight
-    assert torch.equal(network.out.weight, weight)
 
 
 def test_memory_that_tensors_share_in_the_file_is_not_shared_afterwards(written, state):

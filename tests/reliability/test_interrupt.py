@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelscope_vitadapter.checkpoint import load
 from modelscope_vitadapter.checkpoint.stored import Checkpoint
 from tests.reliability import workers
 from tests.reliability.workers import PICTURES, class_map
@@ -54,7 +53,6 @@ def test_an_interrupt_while_threads_read_a_checkpoint(monkeypatch, request, want
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with monkeypatch.context() as patch:
-        patch.setattr(load, "BATCH_BYTES", 1)
         patch.setattr(Checkpoint, "read", interrupting)
         with pytest.raises(KeyboardInterrupt):
             workers.build()
