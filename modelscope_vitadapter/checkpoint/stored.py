@@ -88,6 +88,7 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
     Attributes:
         path: where it is.
         size: bytes it had when it was opened.
+        descriptor: of the open file.
         tensors: the entries of its state dict, by their names in the file; nothing else is read.
 
     Raises:
@@ -105,6 +106,7 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
         self.tensors: Mapping[str, StoredTensor] = {}
         self._file = FileIO(path, "r")
         self._lock = threading.Lock()
+        self.descriptor = self._file.fileno()
         self.size = self._file.seek(0, 2)
 
     def __exit__(self, *_error: object) -> None:
@@ -113,10 +115,6 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def fileno(self) -> int:
-        """The descriptor of the open file."""
-        return self._file.fileno()
 
     def read(self, name: str) -> torch.Tensor:
         """Give one tensor, contiguous, on the CPU, in memory that nothing else uses.
@@ -174,8 +172,8 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
             while done < len(view):
                 count = self._read_some(view[done:], position + done)
                 if not count:
-                    reason = f"{what} needs {len(view)} bytes at byte {position}, {done} are there"
-                    raise self.damaged(reason)
+                    there = f"bytes at byte {position}, {done} are there"
+                    raise self.damaged(f"{what} needs {len(view)} {there}")
                 done += count
         except (OSError, OverflowError) as error:
             raise CheckpointError(
@@ -186,7 +184,7 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
     def _read_some(self, view: memoryview, position: int) -> int:
         """Read at least one byte from `position`; 0 at the end of the file."""
         if hasattr(os, "preadv"):
-            return os.preadv(self._file.fileno(), [view], position)
+            return os.preadv(self.descriptor, [view], position)
         # Windows: the position belongs to the file, so threads take turns.
         with self._lock:
             self._file.seek(position)

@@ -148,7 +148,7 @@ class _BoundedFile(io.FileIO):
 def _zip_records(file: Checkpoint) -> dict[str, tuple[int, int]]:
     """List the records of a zip; all must be stored as they are, apart, inside the file."""
     try:
-        with _BoundedFile(os.dup(file.fileno()), "rb") as raw, zipfile.ZipFile(raw) as archive:
+        with _BoundedFile(os.dup(file.descriptor), "rb") as raw, zipfile.ZipFile(raw) as archive:
             infos = archive.infolist()
     except Exception as error:  # a damaged table can raise any error
         raise CheckpointError(

@@ -6,9 +6,7 @@ A refusal names the file and says why. Neither takes more memory than a small ch
 import io
 import itertools
 import json
-import os
 import struct
-import tarfile
 import warnings
 import zipfile
 
@@ -21,9 +19,7 @@ from modelscope_vitadapter.errors import CheckpointError
 from tests.support import nothing_runs
 from tests.support.peak import peak, reset_peak
 from tests.support.small_checkpoints import (
-    FORMATS,
     assert_loaded,
-    bytes_of,
     make_network,
     make_state,
 )
@@ -58,12 +54,12 @@ def patched(at, layout, *values):
     return bytes(content)
 
 
-def zip_of(*records, compression=zipfile.ZIP_STORED):
+def zip_of(*names):
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", compression) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
         warnings.simplefilter("ignore")  # about names that are there twice
-        for name, data in records:
-            archive.writestr(name, data)
+        for name in names:
+            archive.writestr(name, b"N.")
     return buffer.getvalue()
 
 
@@ -81,25 +77,16 @@ def without(ending):
 
 ZIPS = {
     "compressed": (lambda: repacked(SAVED, compression=zipfile.ZIP_DEFLATED), "compressed"),
-    "bomb": (
-        lambda: zip_of(("a/data.pkl", bytes(2**26)), compression=zipfile.ZIP_DEFLATED),
-        "compressed",
-    ),
     "encrypted": (lambda: patched(8, "<H", 1), "encrypted"),
     "two sizes": (lambda: patched(20, "<I", 5), "two different sizes"),
     "beyond the file": (lambda: patched(20, "<II", 2**31, 2**31), "should take 2147483648 bytes"),
     "overlapping": (lambda: patched(20, "<II", 500, 500), "overlap"),
-    "at another's place": (lambda: patched(42, "<I", 0), "overlap"),
     "no header there": (lambda: patched(42, "<I", 7), "should take"),
     "far out": (lambda: patched(42, "<I", 2**32 - 2), "table of contents|cut short"),
-    "a name twice": (lambda: zip_of(("a/data.pkl", b"N."), ("a/data.pkl", b"N.")), "twice"),
-    "many records": (lambda: many_records(80_000), "twice"),
+    "a name twice": (lambda: zip_of("a/data.pkl", "a/data.pkl"), "twice"),
     "a large table": (lambda: many_records(2_000_000), "table of contents"),
-    "nothing in it": (lambda: zip_of(), "unknown format"),
-    "no pickle": (lambda: without("data.pkl"), "no PyTorch checkpoint"),
-    "two pickles": (lambda: zip_of(("a/data.pkl", b"."), ("b/data.pkl", b".")), "no PyTorch check"),
-    "an empty pickle": (lambda: zip_of(("a/data.pkl", b"")), "cannot be read"),
-    "TorchScript": (lambda: zip_of(("a/data.pkl", b"N."), ("a/constants.pkl", b"N.")), "TorchScr"),
+    "two pickles": (lambda: zip_of("a/data.pkl", "b/data.pkl"), "no PyTorch checkpoint"),
+    "TorchScript": (lambda: zip_of("a/data.pkl", "a/constants.pkl"), "TorchScript"),
     "no data": (lambda: without("/data/1"), "lacks the data of tensor"),
     "big-endian": (
         lambda: repacked(SAVED, lambda name, data: b"big" if "byteorder" in name else data),
@@ -115,19 +102,15 @@ CODE = {
     "an instance": (named("tests.support.nothing_runs", "Bait") + b")\x81}b", rf"Bait.*{RUNS}"),
     "a program": (call("posix", "system", text("touch bait")), rf"posix\.system.*{RUNS}"),
     "eval of Python 2": (call("__builtin__", "eval", text("1")), rf"builtins\.eval.*{RUNS}"),
-    "an attribute": (call("builtins", "getattr", text("x"), text("y")), rf"getattr.*{RUNS}"),
-    "another unpickler": (call("torch.storage", "_load_from_bytes", text("x")), RUNS),
     "an array in a file": (call("numpy", "load", text("x")), rf"numpy\.load.*{RUNS}"),
     "a spaced name": (call("os system", "x y"), rf"os\.system\.x\.y.*{RUNS}"),
-    "INST": (b"(" + b"itests.support.nothing_runs\nbait\n", "Unsupported operand"),
-    "OBJ": (b"(" + named("tests.support.nothing_runs", "bait") + b"o", RUNS),
+    "an old instruction": (b"(itests.support.nothing_runs\nbait\n", "Unsupported operand"),
     "protocol 4": (text("os") + text("system") + b"\x93)R", "protocol 4, expected 2"),
     "a tensor's type": (
         call("torch._tensor", "_rebuild_from_type_v2", named("os", "getcwd"), b"N", b")", b"N"),
         rf"os\.getcwd.*{RUNS}",
     ),
     "a reference": (b"(" + text("module") + BAIT + b"tQ", RUNS),
-    "an extension": (b"\x82\x01", "cannot be read"),
 }
 
 TOWER = b")q\x00" + b"h\x00h\x00\x86q\x00" * 60
@@ -142,7 +125,7 @@ VALUES = {
     "bytes that double": (b"(" + text("x" * 100) + b"q\x01" + HEX * 40 + b"t", LOADS),
     "a hash that takes for ever": (b"}" + TOWER + b"Ns", "repeats the same values"),
     "a tuple for many calls": (
-        b"((" + b"N" * 10**4 + b"tq\x00" + (call("torch", "Size", b"h\x00")) * 10**4 + b"t",
+        b"((" + b"N" * 10**4 + b"tq\x00" + call("torch", "Size", b"h\x00") * 10**4 + b"t",
         "repeats the same values",
     ),
     "a list copied many times": (
@@ -158,11 +141,8 @@ VALUES = {
     ),
     "a million instructions": (b"(" + b"N" * 10**6 + b"t", "more than 1000000 instructions"),
     "17 MB": (text("x" * 17 * 2**20), "cannot be read"),
-    "text of gigabytes": (b"X\xff\xff\xff\x7f", "cannot be read"),
     "a deep list": (b"]" * 10**5 + b"a" * (10**5 - 1), LOADS),
-    "a list in itself": (b"]q\xf0h\xf0a", LOADS),
     "half a character": (b"X\x03\0\0\0\xed\xa0\x80", LOADS),
-    "no stack": (b"0" * 9, "cannot be read"),
     "no such reference": (b"h\xf7", "cannot be read"),
     "another `items`": (call("collections", "OrderedDict") + b"}" + text("items") + b"Nsb", LOADS),
 }  # fmt: skip
@@ -172,24 +152,19 @@ TENSORS = {
     "backwards": (tensor([4], [-1]), "no sizes"),
     "of 65 dimensions": (tensor([1] * 65, [1] * 65), "no sizes"),
     "without strides": (tensor([4], []), "belong together"),
-    "too large for any machine": (tensor([2**70], [1]), "no sizes"),
     "of a negative storage": (tensor([4], [1], count=-1), "no storage"),
-    "of an unknown storage": (tensor([4], [1], kind="ObjectStorage"), "cannot be read"),
     "larger than its record": (tensor([4, 3], [10**9, 1]), r"needs \d+ bytes of a record that has"),
     "that begins far out": (tensor([4, 3], [3, 1], first=10**15), "needs"),
-    "of a terabyte": (tensor([10**12], [1], count=10**12), "has shape|needs"),
     "of a record that is gone": (tensor([4, 3], [3, 1], key="x"), "lacks the data"),
     "that repeats one number": (tensor([10**6, 10**6], [0, 0]), "has shape"),
     "of complex numbers": (tensor([4, 3], [3, 1], kind="ComplexFloatStorage"), "complex64"),
     "of quantised numbers": (tensor([4, 3], [3, 1], kind="QInt8Storage"), "qint8"),
     "quantised": (call("torch._utils", "_rebuild_qtensor", text("x")), "ordinary dense"),
-    "of a class": (call("torch._utils", "_rebuild_wrapper_subclass", text("x")), "ordinary dense"),
 }
 
 CONTENTS = {
     "one tensor": (torch.zeros(3), "holds one Tensor"),
     "a list": ([STATE], "holds one list"),
-    "nothing": ({}, "no tensors by name"),
     "no tensors": ({"state_dict": {"a": 1}, "b": 2}, "no tensors by name.*'state_dict', 'b'"),
     "numbers for names": ({1: torch.zeros(1)}, "no tensors by name"),
 }
@@ -208,47 +183,32 @@ def entry(begin, end, shape=(1,), dtype="F32"):
 TWICE = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
 TWICE += b'"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}'
 SAFETENSORS = {
-    "exabytes": (lambda: packed(b"{", length=2**60), "unknown format"),
     "a gigabyte": (lambda: packed(b"{}", length=2**30), "a header of 1073741824 bytes"),
-    "cut": (lambda: packed(b"{", length=10**6), "damaged or cut short"),
     "deep": (lambda: packed(b'{"a":' + b"[" * 10**6), "damaged or cut short"),
     "overlapping": (lambda: packed({"a": entry(0, 4), "b": entry(0, 4)}, bytes(4)), "damaged"),
     "with a gap": (lambda: packed({"a": entry(4, 8)}, bytes(8)), "damaged"),
     "a terabyte": (lambda: packed({"a": entry(0, 4 * 10**12, [10**12])}, bytes(8)), "damaged"),
     "a name twice": (lambda: packed(TWICE, bytes(8)), "damaged"),
-    "another size": (lambda: packed({"a": entry(0, 8)}, bytes(8)), "damaged"),
     "a long type": (lambda: packed({"a": entry(0, 4, dtype="F" * 10**6)}, bytes(4)), "damaged"),
     "half a character": (lambda: packed({"\ud800": entry(0, 4)}, bytes(4)), "damaged"),
     "a long name": (lambda: packed({"module." * 10**6: entry(0, 4)}, bytes(4)), "missing"),
     "text after it": (lambda: save(STATE) + b"text", "damaged"),
 }
 
-
-def tar():
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("\x80storages"))
-    return buffer.getvalue()
-
-
 OLD = dumped(STATE, zipped=False)
 LITTLE = text("little_endian") + b"q\x02\x88"
+TWELVE, THIRTEEN = struct.pack("<q", 12), struct.pack("<q", 13)
 FILES = {
     "empty": (lambda: b"", "is empty"),
     "text": (lambda: b"weights", "unknown format .*'weights'"),
     "a web page": (lambda: b"\n <html>404", "web page"),
     "a git-lfs pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-    "gzip": (lambda: b"\x1f\x8b\x08\x00" + bytes(100), "unknown format"),
-    "a tar": (tar, "unknown format|a pickle but"),
     "a pickle": (lambda: b"\x80\x02" + BAIT + b".", "a pickle but not a checkpoint"),
     "old, another version": (lambda: OLD.replace(b"M\xe9\x03.", b"M\xe8\x03.", 1), "a pickle but"),
     "old, big-endian": (lambda: OLD.replace(LITTLE, LITTLE[:-1] + b"\x89"), "little-endian"),
-    "old, another size": (
-        lambda: OLD.replace(struct.pack("<q", 12), struct.pack("<q", 13), 1),
-        "not what tensors need",
-    ),
-    "old, without storages": (lambda: OLD[: OLD.rindex(b"]q\x00(")] + b"N.", "no list of names"),
-}  # fmt: skip
+    "old, another size": (lambda: OLD.replace(TWELVE, THIRTEEN, 1), "not what tensors need"),
+    "old, no storages": (lambda: OLD[: OLD.rindex(b"]q\x00(")] + b"N.", "no list of names"),
+}
 
 
 def cases():
@@ -295,14 +255,3 @@ def test_a_bait_would_be_noticed(instructions):
 
     with pytest.raises(AssertionError, match=r"bait|Bait"), nothing_runs.nothing_runs():
         pickle.loads(b"\x80\x02" + instructions + b".")
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("device", ["/dev/zero", "/dev/stdin"])
-def test_devices_are_not_read(tmp_path, kind, device):
-    if not os.path.exists(device):  # noqa: PTH110
-        pytest.skip("this system has no such device")
-    (tmp_path / "weights").symlink_to(device)
-    with pytest.raises(CheckpointError, match=r"pipe or a device|does not exist|is empty"):
-        load_into(make_network(), tmp_path / "weights")
-    assert bytes_of(STATE, kind)

@@ -205,12 +205,13 @@ def test_links_in_a_circle(tmp_path):
         open_checkpoint(path)
 
 
-def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
-    if not hasattr(os, "mkfifo"):
-        pytest.skip("this system has no named pipes")
-    os.mkfifo(tmp_path / "pytorch_model.pt")
-    with pytest.raises(CheckpointError, match="pipe or a device"):
-        open_checkpoint(tmp_path / "pytorch_model.pt")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_and_devices_are_refused_without_waiting_for_a_writer(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name in ("pipe", "device"):
+        with pytest.raises(CheckpointError, match="pipe or a device"):
+            open_checkpoint(tmp_path / name)
 
 
 def test_the_unpickler_is_the_one_that_torch_load_uses():
