@@ -16,7 +16,16 @@ from modelscope_vitadapter.checkpoint.stored import DTYPES
 from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
 from tests.support.nothing_runs import nothing_runs
 from tests.support.small_checkpoints import FORMATS, bytes_of
-from tests.support.torch_bytes import dumped, repacked
+from tests.support.torch_bytes import (
+    MARK,
+    call,
+    dumped,
+    pickled,
+    repacked,
+    tensor,
+    text,
+    with_instructions,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -111,6 +120,21 @@ def test_states_with_attributes_and_parameters_read(written, state):
     module.weight.note = "kept by PyTorch"
     held = module.state_dict(keep_vars=True)  # an OrderedDict with an attribute `_metadata`
     assert_reads(written(held), {name: tensor.detach() for name, tensor in held.items()})
+
+
+def test_attributes_in_place_of_methods_are_not_called(written):
+    attributes = b"}(" + b"".join(text(name) + b"N" for name in ("items", "keys", "get")) + b"u"
+    entries = b"(" + text("a") + tensor([4], [1]) + b"u"
+    state = call("collections", "OrderedDict") + entries + attributes + b"b"
+    assert_reads(written(pickled(state)), {"a": torch.zeros(4)})
+    nested = with_instructions({"b": torch.zeros(4), "state_dict": MARK}, state)
+    assert_reads(written(nested), {"a": torch.zeros(4)})
+
+
+def test_half_a_surrogate_pair_is_no_name(written):
+    half = b"X\x03\0\0\0\xed\xa0\x80"
+    with open_checkpoint(written(with_instructions({MARK: torch.ones(1)}, half))) as file:
+        assert "".join(file.tensors).encode()  # a message that names it can be written
 
 
 @pytest.mark.parametrize("name", ["base", "tta", "variants/augmented"])
