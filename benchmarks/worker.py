@@ -98,9 +98,10 @@ class Side:
             from modelscope.utils.constant import Tasks
 
             if side == OURS:
-                from modelscope_vitadapter import segmentation_model, segmentation_pipeline
+                import modelscope_vitadapter.plugin.pipeline
+                from modelscope_vitadapter import segmenter
 
-                assert segmentation_pipeline, "is imported here to be counted here"
+                assert modelscope_vitadapter.plugin.pipeline, "is imported here to be counted here"
             else:
                 import mmdet.models
                 from modelscope.models.cv.image_semantic_segmentation import vit_adapter
@@ -110,13 +111,13 @@ class Side:
         options = {"torch_dtype": dtype} if side == OURS else {"trust_remote_code": True}
         checkpoint = {}
         if side == OURS:
-            load_into = segmentation_model.load_into
+            load_into = segmenter.load_into
 
             def timed_load_into(*args, **kwargs):
                 with measured(checkpoint):
                     return load_into(*args, **kwargs)
 
-            segmentation_model.load_into = timed_load_into
+            segmenter.load_into = timed_load_into
         with measured(answer["load"]):
             self.pipe = pipeline(Tasks.image_segmentation, model=model_dir, device="cpu", **options)
         answer["checkpoint"] = checkpoint
