@@ -69,7 +69,7 @@ def describe_old(file: Checkpoint) -> None:
     """
     data = file.read_bytes(0, min(file.size, MAX_BYTES), "its pickles")
     machine = read_pickle(file, data, len(OLD_MAGIC))
-    if isinstance(machine.content, dict) and machine.content.get("little_endian") is False:
+    if isinstance(machine.content, dict) and not dict.get(machine.content, "little_endian", True):
         raise _big_endian(file.path)
     weights = read_pickle(file, data, machine.end)
     keys = read_pickle(file, data, weights.end)

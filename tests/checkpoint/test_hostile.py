@@ -31,6 +31,7 @@ from tests.support.torch_bytes import (
     number,
     pickled,
     repacked,
+    split,
     tensor,
     text,
     with_instructions,
@@ -195,6 +196,9 @@ SAFETENSORS = {
 
 OLD = dumped(STATE, zipped=False)
 LITTLE = text("little_endian") + b"q\x02\x88"
+MAGIC = OLD[: OLD.index(b"M\xe9\x03.") + 4]
+AFTER_MACHINE = split(OLD[len(MAGIC) :])[1]
+NO_GET = b"\x80\x02" + call("collections", "OrderedDict") + b"}" + text("get") + b"Nsb."
 TWELVE, THIRTEEN = struct.pack("<q", 12), struct.pack("<q", 13)
 FILES = {
     "empty": (lambda: b"", "is empty"),
@@ -205,6 +209,7 @@ FILES = {
     "old, another version": (lambda: OLD.replace(b"M\xe9\x03.", b"M\xe8\x03.", 1), "a pickle but"),
     "old, big-endian": (lambda: OLD.replace(LITTLE, LITTLE[:-1] + b"\x89"), "little-endian"),
     "old, another size": (lambda: OLD.replace(TWELVE, THIRTEEN, 1), "not what tensors need"),
+    "old, a machine without `get`": (lambda: MAGIC + NO_GET + AFTER_MACHINE, LOADS),
     "old, no storages": (lambda: OLD[: OLD.rindex(b"]q\x00(")] + b"N.", "no list of names"),
 }
 
