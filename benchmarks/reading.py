@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.model_files import INDEX
-from modelscope_vitadapter.checkpoint.formats import open_checkpoint
+from modelscope_vitadapter.checkpoint.open import open_checkpoint
 
 Range = tuple[int, int]
 """First byte and number of bytes."""

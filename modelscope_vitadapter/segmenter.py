@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from modelscope_vitadapter.checkpoint.load import load_into
-from modelscope_vitadapter.checkpoint.locate import find_checkpoint
+from modelscope_vitadapter.checkpoint.model_directory import find_checkpoint
 from modelscope_vitadapter.config.model_config import ModelConfig, load_model_config
 from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.config.test_pipeline import InputTransform

@@ -13,8 +13,6 @@ from safetensors.torch import save_file
 
 from modelscope_vitadapter.errors import CheckpointError
 
-SAFETENSORS_SUFFIX = ".safetensors"
-
 
 def save_state_dict(state: Mapping[str, torch.Tensor], path: Path) -> None:
     """Write tensors by name; the file appears under its name only when it is complete.
@@ -33,8 +31,8 @@ def save_state_dict(state: Mapping[str, torch.Tensor], path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(path) as aside:
-            if path.suffix == SAFETENSORS_SUFFIX:
-                save_file(_without_sharing(tensors), aside, metadata={"format": "pt"})
+            if path.suffix == ".safetensors":
+                save_file(tensors, aside, metadata={"format": "pt"})
             else:
                 with aside.open("wb") as file:
                     torch.save(tensors, file)
@@ -46,15 +44,36 @@ def save_state_dict(state: Mapping[str, torch.Tensor], path: Path) -> None:
         ) from error
 
 
+def _ready_tensors(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """Bring tensors to the CPU, contiguous, each the only one that shows its memory."""
+    ready: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise CheckpointError(
+                f"The entry '{name}' to be saved in '{path}' is {type(value).__name__}; expected a "
+                "tensor. Pass a module's state_dict()."
+            )
+        if value.is_meta:
+            raise CheckpointError(
+                f"The entry '{name}' to be saved in '{path}' is on the meta device and has no "
+                "data. Load the weights first."
+            )
+        tensor = value.detach().to("cpu").contiguous()
+        is_part = tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
+        if is_part or tensor.data_ptr() in seen:  # safetensors has no notion of sharing
+            tensor = tensor.clone()
+        seen.add(tensor.data_ptr())
+        ready[name] = tensor
+    return ready
+
+
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Give a name to write to beside `path`; on success the file is moved to `path`.
 
     The data is on the disk before the move, so neither a kill nor a power cut leaves half a file
     under the final name.
-
-    Args:
-        path: the final name.
 
     Yields:
         A hidden name in the same directory. What was written there is removed on an error.
@@ -83,35 +102,3 @@ def sync_directory(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _ready_tensors(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
-    """Bring tensors to the CPU, contiguous and without the parts of storages they don't show."""
-    ready: dict[str, torch.Tensor] = {}
-    for name, value in state.items():
-        if not isinstance(value, torch.Tensor):
-            raise CheckpointError(
-                f"The entry '{name}' to be saved in '{path}' is {type(value).__name__}; expected a "
-                "tensor. Pass a module's state_dict()."
-            )
-        if value.is_meta:
-            raise CheckpointError(
-                f"The entry '{name}' to be saved in '{path}' is on the meta device and has no "
-                "data. Load the weights first."
-            )
-        tensor = value.detach().to("cpu").contiguous()
-        if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
-            tensor = tensor.clone()
-        ready[name] = tensor
-    return ready
-
-
-def _without_sharing(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Clone tensors whose memory an earlier one uses; safetensors has no notion of sharing."""
-    seen: set[int] = set()
-    result: dict[str, torch.Tensor] = {}
-    for name, tensor in tensors.items():
-        address = tensor.data_ptr()
-        result[name] = tensor.clone() if address in seen and tensor.numel() else tensor
-        seen.add(address)
-    return result

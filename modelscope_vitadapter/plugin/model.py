@@ -13,6 +13,11 @@ from modelscope.utils.checkpoint import save_checkpoint, save_configuration
 from modelscope.utils.config import Config
 from modelscope.utils.constant import ModelFile
 
+from modelscope_vitadapter.checkpoint.model_directory import (
+    DEFAULT_CHECKPOINT_NAME,
+    save_model_directory,
+    save_model_files,
+)
 from modelscope_vitadapter.devices import (
     builtin_device_name,
     prepare_forked_process,
@@ -186,21 +191,24 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
             config: content of `configuration.json`; that of the model's own directory by default.
             save_config_function: writes it, called as `save_config_function(folder, config)`.
             **kwargs: for `save_function`.
-        """
-        from modelscope_vitadapter.plugin.saving import save_model
 
+        Raises:
+            CheckpointError: for a name that is not looked for when a model is loaded, or where the
+                directory cannot be written.
+        """
         content = self._configuration() if config is None else config
         own = save_config_function is save_configuration
-        save_model(
-            self,
-            Path(target_folder),
-            names=save_checkpoint_names,
-            save_function=None if save_function is save_checkpoint else save_function,
-            function_options=kwargs,
-            write_configuration=(
-                (lambda folder: save_configuration(os.fspath(folder), content)) if own else None
-            ),
-        )
+        write = (lambda folder: save_configuration(os.fspath(folder), content)) if own else None
+        names = save_checkpoint_names or DEFAULT_CHECKPOINT_NAME
+        name = names if isinstance(names, str) else names[0]
+        source, target = Path(self.model_dir), Path(target_folder)
+        if save_function is save_checkpoint:
+            save_model_directory(
+                self.state_dict(), source, target, checkpoint_name=name, write_configuration=write
+            )
+        else:
+            save_model_files(source, target, write_configuration=write)
+            save_function(self, str(target / name), **kwargs)
         if not own:
             save_config_function(os.fspath(target_folder), content)
 

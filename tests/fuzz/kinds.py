@@ -9,8 +9,6 @@ from pathlib import Path
 import torch
 from hypothesis.strategies import SearchStrategy
 
-from modelscope_vitadapter.checkpoint.load import load_into
-from modelscope_vitadapter.checkpoint.locate import CHECKPOINT_NAMES, find_checkpoint
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.config.reader import (
     NAMES,
@@ -22,10 +20,8 @@ from modelscope_vitadapter.config.reader import (
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.network.build import build_network
-from tests.fuzz import checkpoint_bytes, config_text, model_config
-from tests.fuzz.moved_tensors import from_between
+from tests.fuzz import config_text, model_config
 from tests.fuzz.oracle import DefectError
-from tests.fuzz.small_weights import STATE, small_network
 
 _SIZES = re.compile(
     "too much work|too large|elements|bits|nested too deeply|characters|a format wider|too long"
@@ -135,43 +131,7 @@ def _build(directory):
         return build_network(settings, adapter_form=AdapterForm.BUILTIN)
 
 
-def _load_weights(directory):
-    network = small_network()
-    load_into(network, find_checkpoint(directory))
-    return network
-
-
-def _whole(directory, outcome):
-    """What was loaded is a whole network, in memory, of the types that it had."""
-    if isinstance(outcome, Exception):
-        return
-    for name, tensor in outcome.state_dict().items():
-        if (tensor.shape, tensor.dtype) != (STATE[name].shape, STATE[name].dtype):
-            raise DefectError("another shape or type than the network's", name)
-        if tensor.device.type != "cpu" or not tensor.is_contiguous():
-            raise DefectError("not in memory as the network needs it", name)
-        if from_between(tensor):
-            raise DefectError("values from outside the data of the checkpoint", name)
-
-
-def _exact(directory, outcome):
-    """A valid checkpoint loads, and every value is what was saved."""
-    if isinstance(outcome, Exception):
-        raise DefectError("refused, and it is valid", str(outcome))
-    _whole(directory, outcome)
-    for name, tensor in outcome.state_dict().items():
-        counter = name == "norm.num_batches_tracked" and not tensor.any()
-        if not torch.equal(tensor, STATE[name]) and not counter:
-            raise DefectError("another value than was saved", name)
-
-
 _GOOD_CONFIG = {"mmcv_config.py": config_text.TINY}
-_WEIGHTS = {
-    "load": _load_weights,
-    "check": _whole,
-    "names": CHECKPOINT_NAMES,
-    "good": {"pytorch_model.pt": checkpoint_bytes.BARE_ZIPPED},
-}
 KINDS = {
     kind.name: kind
     for kind in (
@@ -180,14 +140,6 @@ KINDS = {
         Kind("config, hostile", config_text.hostile_files, _read, good=_GOOD_CONFIG),
         Kind("config, bytes", config_text.changed_files, _read, good=_GOOD_CONFIG),
         Kind("settings", model_config.settings_files, _build),
-        Kind(
-            *("checkpoint, valid", checkpoint_bytes.valid_files, _load_weights, _exact),
-            names=CHECKPOINT_NAMES,
-        ),
-        Kind("checkpoint, pickle", checkpoint_bytes.pickle_files, **_WEIGHTS),
-        Kind("checkpoint, zip", checkpoint_bytes.zip_files, **_WEIGHTS),
-        Kind("checkpoint, safetensors", checkpoint_bytes.safetensors_files, **_WEIGHTS),
-        Kind("checkpoint, bytes", checkpoint_bytes.changed_files, **_WEIGHTS),
     )
 }
 """All kinds by name, in the order in which they are tried."""

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
 
-from tests.fuzz.checkpoint_bytes import BARE_ZIPPED
 from tests.fuzz.config_text import TINY
 from tests.fuzz.oracle import DefectError, judge, write_files
 from tests.fuzz.watch import watch
@@ -27,7 +26,7 @@ def warm_up(root, kinds):
     warnings.simplefilter("ignore")  # torch's, on odd pickles
     (root / "secret.py").write_text("model = dict(stolen=1)\n", encoding="utf-8")
     watch()
-    for files in ({"mmcv_config.py": TINY, "pytorch_model.pt": BARE_ZIPPED}, {}):
+    for files in ({"mmcv_config.py": TINY}, {}):
         write_files(root / "warm", files)
         for kind in kinds:
             with contextlib.suppress(Exception):

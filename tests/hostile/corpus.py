@@ -1,11 +1,8 @@
 """All entries of the corpus, by name."""
 
 from tests.hostile import (
-    checkpoints_read,
-    checkpoints_refused,
     configs,
     layouts,
-    safetensors_files,
     sizes,
     slow_files,
 )
@@ -14,9 +11,6 @@ TABLES = (
     configs,
     sizes,
     slow_files,
-    checkpoints_read,
-    checkpoints_refused,
-    safetensors_files,
     layouts,
 )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.hostile.configs import REFUSED as BAD_CONFIG
 from tests.hostile.entries import ANYTHING, CANARY, CHECKPOINT, CONFIG, Entry, base_of
-from tests.hostile.pickles import dumped
 from tests.support.configs import GOLDEN
+from tests.support.torch_bytes import dumped
 
 VARIANTS = sorted((GOLDEN / "variants").iterdir())
 BAD_CHECKPOINT = "CheckpointError"

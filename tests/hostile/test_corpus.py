@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import pickle
 import re
 import runpy
 import sys
@@ -13,7 +12,6 @@ from tests.hostile import child
 from tests.hostile.corpus import ALL, CORPUS, LOADS, REFUSED
 from tests.hostile.entries import CANARY, CANARY_MODULE, CHECKPOINT, CONFIG, Entry, make_directory
 from tests.hostile.loading import load
-from tests.hostile.pickles import CALLS, plain_pickle
 
 SECONDS = 5
 """A refusal takes less; so does loading a directory of this size."""
@@ -67,8 +65,8 @@ def deviation(entry: Entry, outcome, whole_answer):
     return None
 
 
-def test_entries_that_load_are_as_many_as_those_refused():
-    assert len(LOADS) >= len(REFUSED) > 500
+def test_there_are_entries_that_load_and_refused_ones():
+    assert len(LOADS) > 100 < len(REFUSED)
     assert len(CORPUS) == len(ALL), "two entries have one name"
 
 
@@ -157,14 +155,5 @@ def test_the_bait_of_a_configuration_would_be_noticed(made, monkeypatch):
     monkeypatch.syspath_prepend(directory)
     with contextlib.suppress(Exception):
         runpy.run_path(str(directory / CONFIG))
-    assert (directory / CANARY).exists()
-    sys.modules.pop(CANARY_MODULE, None)
-
-
-@pytest.mark.parametrize("name", ["open", "eval", "a module of the directory", "a name only"])
-def test_the_bait_of_a_checkpoint_would_be_noticed(made, monkeypatch, name):
-    directory = made(LOADS[0])
-    monkeypatch.syspath_prepend(directory)
-    pickle.loads(plain_pickle(CALLS[name](directory)))
     assert (directory / CANARY).exists()
     sys.modules.pop(CANARY_MODULE, None)

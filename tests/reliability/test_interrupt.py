@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelscope_vitadapter.checkpoint import load
-from modelscope_vitadapter.checkpoint.stored import FileSource
+from modelscope_vitadapter.checkpoint.stored import Checkpoint
 from tests.reliability import workers
 from tests.reliability.workers import PICTURES, class_map
 
@@ -41,7 +40,7 @@ def test_the_pipeline_works_on_after_interrupts(tmp_path, record_property):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signal to a single process")
 def test_an_interrupt_while_threads_read_a_checkpoint(monkeypatch, request, wanted):
-    read, names = FileSource.read, []
+    read, names = Checkpoint.read, []
 
     def interrupting(self, name):
         names.append(name)
@@ -54,8 +53,7 @@ def test_an_interrupt_while_threads_read_a_checkpoint(monkeypatch, request, want
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with monkeypatch.context() as patch:
-        patch.setattr(load, "BATCH_BYTES", 1)
-        patch.setattr(FileSource, "read", interrupting)
+        patch.setattr(Checkpoint, "read", interrupting)
         with pytest.raises(KeyboardInterrupt):
             workers.build()
     assert 5 <= len(names) < 20  # the others are not read any more

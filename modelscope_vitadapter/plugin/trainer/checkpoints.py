@@ -16,9 +16,9 @@ import torch
 from modelscope.trainers.hooks.checkpoint.checkpoint_processor import CheckpointProcessor
 from modelscope.trainers.hooks.checkpoint.load_checkpoint_hook import LoadCheckpointHook
 
-from modelscope_vitadapter.checkpoint.keys import hub_state_dict
 from modelscope_vitadapter.checkpoint.load import load_into
-from modelscope_vitadapter.checkpoint.locate import CHECKPOINT_NAMES
+from modelscope_vitadapter.checkpoint.model_directory import CHECKPOINT_NAMES
+from modelscope_vitadapter.checkpoint.names import hub_state_dict
 from modelscope_vitadapter.checkpoint.save import save_state_dict, written_aside
 from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from modelscope_vitadapter.checkpoint.keys import hub_name
+from modelscope_vitadapter.checkpoint.names import hub_name
 from modelscope_vitadapter.network.position_bias import EXTRA_ROWS, GridSize, table_for_window
 
 TABLE = "relative_position_bias_table"

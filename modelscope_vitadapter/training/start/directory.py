@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelscope_vitadapter.checkpoint.directory import save_model_directory
-from modelscope_vitadapter.checkpoint.locate import find_checkpoint
+from modelscope_vitadapter.checkpoint.model_directory import find_checkpoint, save_model_directory
 from modelscope_vitadapter.config.model_config import CONFIG_FILE, load_model_config
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.errors import TrainingError

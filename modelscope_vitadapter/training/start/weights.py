@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from modelscope_vitadapter.checkpoint.formats import open_checkpoint
-from modelscope_vitadapter.checkpoint.keys import is_left_over, is_optional, plan_keys
-from modelscope_vitadapter.checkpoint.stored import FileSource
+from modelscope_vitadapter.checkpoint.names import is_left_over, is_optional, plan_names
+from modelscope_vitadapter.checkpoint.open import open_checkpoint
+from modelscope_vitadapter.checkpoint.stored import Checkpoint
 from modelscope_vitadapter.errors import CheckpointError
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.network.position_bias import GridSize, table_for_window, table_length
@@ -50,8 +50,8 @@ def fill_from_model(
         CheckpointError: the file can't be read, or hardly anything of it fits.
     """
 
-    def choose(source: FileSource, state: dict[str, Tensor]) -> dict[str, str]:
-        return dict(plan_keys(source.tensors, state).used)
+    def choose(source: Checkpoint, state: dict[str, Tensor]) -> dict[str, str]:
+        return dict(plan_names(source.tensors, state).used)
 
     def fit(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
         is_table = name.endswith(TABLE) and len(value) == table_length(trained_grid)
@@ -82,7 +82,7 @@ def fill_from_beit(network: nn.Module, path: Path, grid: GridSize) -> Filled:
         CheckpointError: the file can't be read, or is no BEiT of this width and depth.
     """
 
-    def choose(source: FileSource, state: dict[str, Tensor]) -> dict[str, str]:
+    def choose(source: Checkpoint, state: dict[str, Tensor]) -> dict[str, str]:
         available = {beit_name(name): name for name in source.tensors}
         chosen = {name: source_of(name, available) for name in state}
         return {name: available[found] for name, found in chosen.items() if found is not None}
@@ -107,7 +107,7 @@ def fill_from_beit(network: nn.Module, path: Path, grid: GridSize) -> Filled:
 def _fill(
     network: nn.Module,
     path: Path,
-    choose: Callable[[FileSource, dict[str, Tensor]], dict[str, str]],
+    choose: Callable[[Checkpoint, dict[str, Tensor]], dict[str, str]],
     fit: Callable[[str, Tensor, tuple[int, ...]], Tensor | None],
 ) -> Filled:
     state = network.state_dict()

@@ -7,7 +7,7 @@ from modelscope.pipelines import pipeline
 from modelscope.utils.constant import Tasks
 
 from modelscope_vitadapter.checkpoint.load import load_into
-from modelscope_vitadapter.checkpoint.locate import find_checkpoint
+from modelscope_vitadapter.checkpoint.model_directory import find_checkpoint
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.errors import CheckpointError, ConfigError, TrainingError
 from modelscope_vitadapter.network.build import build_network

@@ -1,8 +1,7 @@
-"""What the names in a checkpoint stand for.
+"""What the names in a checkpoint stand for: pure functions, names in, names out.
 
-Everything here is pure: names in, names out. The rules are two tables: the prefixes that training
-wrappers put before every name, and the entries that training leaves behind and that no network
-for inference reads.
+Two tables hold the rules: the prefixes that training wrappers put before every name, and the
+entries that training leaves behind and that no network for inference reads.
 """
 
 from __future__ import annotations
@@ -42,60 +41,9 @@ _OPTIONAL = re.compile("|".join(OPTIONAL_PATTERNS))
 
 
 def hub_name(name: str) -> str:
-    """Take all wrapper prefixes off a name, in whatever order they were put on.
-
-    Args:
-        name: `module.model.backbone.cls_token`, `backbone.cls_token`, ...
-
-    Returns:
-        The name as the hub's checkpoint spells it: `backbone.cls_token`.
-    """
+    """Take all wrapper prefixes off a name: `module.model.backbone.x` becomes `backbone.x`."""
     prefixes = _PREFIXES.match(name)
     return name[prefixes.end() :] if prefixes else name
-
-
-def wrapped_name(name: str, prefix: str = "model.") -> str:
-    """Put a wrapper's prefix before a hub name; `hub_name` takes it off again."""
-    return prefix + name
-
-
-def hub_names(names: Iterable[str]) -> dict[str, str]:
-    """Map names without wrapper prefixes to the given names.
-
-    Args:
-        names: names of a state dict, with or without prefixes.
-
-    Returns:
-        `{hub name: given name}`, in the given order.
-
-    Raises:
-        CheckpointError: two names become the same.
-    """
-    result: dict[str, str] = {}
-    for name in names:
-        bare = hub_name(name)
-        if bare in result:
-            raise CheckpointError(
-                f"Two entries of the checkpoint, {shown(result[bare])} and {shown(name)}, both "
-                f"stand for {shown(bare)}; expected one. Save the weights of a single model."
-            )
-        result[bare] = name
-    return result
-
-
-def hub_state_dict(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Rename a wrapper's state dict (`model.backbone...`) to the hub's names (`backbone...`).
-
-    Args:
-        state: name to tensor; the tensors are passed on as they are.
-
-    Returns:
-        A new mapping in the same order.
-
-    Raises:
-        CheckpointError: two names become the same.
-    """
-    return {bare: state[name] for bare, name in hub_names(state).items()}
 
 
 def is_left_over(name: str) -> bool:
@@ -108,8 +56,26 @@ def is_optional(name: str) -> bool:
     return _OPTIONAL.fullmatch(name) is not None
 
 
+def hub_state_dict(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Rename a wrapper's state dict to the hub's names; order and values stay.
+
+    Raises:
+        CheckpointError: two names become the same.
+    """
+    given: dict[str, str] = {}
+    for name in state:
+        bare = hub_name(name)
+        if bare in given:
+            raise CheckpointError(
+                f"Two entries of the checkpoint, {shown(given[bare])} and {shown(name)}, both "
+                f"stand for {shown(bare)}; expected one. Save the weights of a single model."
+            )
+        given[bare] = name
+    return {bare: state[name] for bare, name in given.items()}
+
+
 @dataclass(frozen=True)
-class KeyPlan:
+class NamePlan:
     """Which entries of a checkpoint go where.
 
     Attributes:
@@ -125,7 +91,7 @@ class KeyPlan:
     missing: tuple[str, ...]
 
 
-def plan_keys(file_names: Iterable[str], network_names: Iterable[str]) -> KeyPlan:
+def plan_names(file_names: Iterable[str], network_names: Iterable[str]) -> NamePlan:
     """Match the names in a file with the names of a network.
 
     Args:
@@ -138,13 +104,12 @@ def plan_keys(file_names: Iterable[str], network_names: Iterable[str]) -> KeyPla
     Raises:
         CheckpointError: two file names stand for the same entry.
     """
-    by_hub_name = hub_names(file_names)
+    given = hub_state_dict({name: name for name in file_names})
     wanted = list(network_names)
-    used = {name: by_hub_name[name] for name in wanted if name in by_hub_name}
-    rest = [name for name in by_hub_name if name not in used]
-    return KeyPlan(
+    used = {name: given.pop(name) for name in wanted if name in given}
+    return NamePlan(
         used=used,
-        ignored=tuple(by_hub_name[name] for name in rest if is_left_over(name)),
-        unexpected=tuple(by_hub_name[name] for name in rest if not is_left_over(name)),
+        ignored=tuple(name for bare, name in given.items() if is_left_over(bare)),
+        unexpected=tuple(name for bare, name in given.items() if not is_left_over(bare)),
         missing=tuple(name for name in wanted if name not in used and not is_optional(name)),
     )

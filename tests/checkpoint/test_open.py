@@ -1,0 +1,251 @@
+"""Opening checkpoints of every format: what is read is what was saved."""
+
+import collections
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save, save_file
+
+from modelscope_vitadapter.checkpoint.open import open_checkpoint
+from modelscope_vitadapter.checkpoint.stored import DTYPES
+from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
+from tests.support.nothing_runs import nothing_runs
+from tests.support.small_checkpoints import FORMATS, bytes_of
+from tests.support.torch_bytes import (
+    MARK,
+    call,
+    dumped,
+    pickled,
+    repacked,
+    tensor,
+    text,
+    with_instructions,
+)
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def assert_reads(path, expected):
+    """The tensors of a checkpoint, in order, each in memory of its own."""
+    with nothing_runs(), open_checkpoint(path) as file:
+        assert list(file.tensors) == list(expected)
+        for name, tensor in expected.items():
+            found = file.read(name)
+            assert torch.equal(found, tensor), name
+            assert found.dtype == tensor.dtype
+            assert found.is_contiguous()
+            assert found.untyped_storage().nbytes() == found.numel() * found.element_size()
+
+
+def views():
+    base = torch.arange(60, dtype=torch.float32).reshape(3, 4, 5)
+    return {
+        "base": base,
+        "transposed": base.transpose(0, 2),
+        "sliced": base[1:, ::2, 3],
+        "offset": base[2],
+        "expanded": torch.tensor([[1.0], [2.0]]).expand(2, 6),
+        "scalar": torch.tensor(3.0),
+        "element": base[2, 3, 4],
+        "none": torch.zeros(0, 3),
+        "one": torch.ones(1, 1, 1),
+        "parameter": torch.nn.Parameter(torch.ones(2, 2)),
+        "channels last": base.expand(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        "天安门": torch.ones(2),
+    } | {str(dtype): torch.arange(9).to(dtype)[2:] for dtype in DTYPES.values()}
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
+@pytest.mark.parametrize("entry", [None, "state_dict", "model", "module"])
+def test_every_view_reads_as_it_was(written, zipped, entry):
+    content = views() if entry is None else {"epoch": 3, entry: views()}
+    assert_reads(written(dumped(content, zipped=zipped)), views())
+
+
+META = {
+    "lr": np.float64(3),
+    "a": np.arange(3),
+    "PALETTE": np.zeros((150, 3), np.uint8),
+    "flag": np.bool_(True),
+    "dtype": np.dtype("float32"),
+    "type": np.float32,
+    "CLASSES": ("wall", "天空"),
+    "config": "model = dict(type='EncoderDecoderMask2Former')\n# 配置\n" * 2000,
+    "seed": 2**62 + 1,
+    "long": 10**400,
+    "bytes": b"abc",
+    "array": bytearray(b"abc"),
+    "set": {1, 2},
+    "frozen": frozenset("ab"),
+    "complex": 1j,
+    "counter": collections.Counter("hello"),
+    "tuple keys": {(1, (2, 3)): 4, None: 5, 1.5: 6},
+    "size": torch.Size([1, 2]),
+    "device": torch.device("cuda:1"),
+    "layout": torch.sparse_coo,
+    "sparse": torch.eye(2).to_sparse(),
+    "random": torch.get_rng_state(),
+    "unsigned": torch.arange(5).to(torch.uint16),
+}
+"""What training leaves beside the weights, and other plain values."""
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
+@pytest.mark.parametrize("generation", [b"numpy.core", b"numpy._core"])
+def test_whatever_training_leaves_beside_the_weights(written, state, generation, zipped):
+    """Names of modules as numpy 1 and numpy 2 write them."""
+    meta = dict(META)
+    if not zipped:
+        del meta["unsigned"], meta["sparse"]  # the old format knew neither
+    content = {"state_dict": collections.OrderedDict(state), "meta": meta, "optimizer": {0: state}}
+    saved = dumped(content, zipped=zipped)
+
+    def change(name, data):
+        for other in (b"cnumpy._core.", b"cnumpy.core."):
+            data = data.replace(other, b"c" + generation + b".")
+        return data
+
+    assert generation in change("", saved) or zipped
+    path = written(repacked(saved, change) if zipped else change("", saved))
+    assert_reads(path, state)
+
+
+def test_states_with_attributes_and_parameters_read(written, state):
+    module = torch.nn.Linear(2, 2)
+    module.weight.note = "kept by PyTorch"
+    held = module.state_dict(keep_vars=True)  # an OrderedDict with an attribute `_metadata`
+    assert_reads(written(held), {name: tensor.detach() for name, tensor in held.items()})
+
+
+def test_attributes_in_place_of_methods_are_not_called(written):
+    attributes = b"}(" + b"".join(text(name) + b"N" for name in ("items", "keys", "get")) + b"u"
+    entries = b"(" + text("a") + tensor([4], [1]) + b"u"
+    state = call("collections", "OrderedDict") + entries + attributes + b"b"
+    assert_reads(written(pickled(state)), {"a": torch.zeros(4)})
+    nested = with_instructions({"b": torch.zeros(4), "state_dict": MARK}, state)
+    assert_reads(written(nested), {"a": torch.zeros(4)})
+
+
+def test_half_a_surrogate_pair_is_no_name(written):
+    half = b"X\x03\0\0\0\xed\xa0\x80"
+    with open_checkpoint(written(with_instructions({MARK: torch.ones(1)}, half))) as file:
+        assert "".join(file.tensors).encode()  # a message that names it can be written
+
+
+@pytest.mark.parametrize("name", ["base", "tta", "variants/augmented"])
+def test_files_of_the_builtin_model_read_as_torch_reads_them(name):
+    path = GOLDEN / name / "pytorch_model.pt"
+    content = torch.load(path, weights_only=True)
+    assert_reads(path, content.get("state_dict", content))
+
+
+def test_a_safetensors_file_reads(tmp_path):
+    tensors = {name: value.contiguous().clone() for name, value in views().items()}
+    tensors = dict(sorted(tensors.items()))
+    save_file(tensors, tmp_path / "m.safetensors", metadata={"format": "pt", "天": "x" * 10**5})
+    with open_checkpoint(tmp_path / "m.safetensors") as file:
+        assert set(file.tensors) == set(tensors)
+        assert all(torch.equal(file.read(name), tensors[name]) for name in tensors)
+
+
+def test_a_safetensors_file_whose_length_begins_like_a_pickle(written):
+    length, header = 0x280, b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    content = length.to_bytes(8, "little") + header.ljust(length) + bytes(4)
+    assert_reads(written(content), {"a": torch.zeros(1)})
+
+
+def test_a_type_that_is_not_known_fails_only_when_it_is_read(written):
+    path = written(save({"a": torch.ones(2), "odd": torch.ones(2, dtype=torch.complex64)}))
+    with open_checkpoint(path) as file:
+        assert torch.equal(file.read("a"), torch.ones(2))
+        with pytest.raises(CheckpointError, match=r"'odd' .* is of type C64"):
+            file.read("odd")
+
+
+def test_zips_that_were_packed_again_read(written, state):
+    """Their records are elsewhere than PyTorch would reckon, and of other order."""
+    saved = dumped(state)
+    names = zipfile.ZipFile(io.BytesIO(saved)).namelist()
+    turned = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved)) as old, zipfile.ZipFile(turned, "w") as new:
+        for name in reversed(names):
+            new.writestr(name, old.read(name))
+        new.comment = b"x" * 3000
+    without = repacked(saved, lambda name, data: None if name.endswith("byteorder") else data)
+    code = [("archive/code/__torch__.py", b"import os"), ("../../canary", b"x")]
+    for content in (repacked(saved), turned.getvalue(), without, repacked(saved, more=code)):
+        assert_reads(written(content), state)
+
+
+def test_memory_is_not_the_file(written, state):
+    path = written(state)
+    with open_checkpoint(path) as file:
+        tensor = file.read("backbone.linear.weight")
+    path.write_bytes(b"")
+    assert torch.equal(tensor, state["backbone.linear.weight"])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_file_that_is_cut_short_is_refused(written, state, kind):
+    content = bytes_of(state, kind)
+    for size in range(0, len(content), 41):
+        with pytest.raises(CheckpointError, match="weights"):
+            open_checkpoint(written(content[:size]))
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(CheckpointNotFoundError, match="does not exist"):
+        open_checkpoint(tmp_path / "pytorch_model.pt")
+
+
+def test_a_directory_in_place_of_a_file(tmp_path):
+    with pytest.raises(CheckpointError, match="is a directory"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_file_that_may_not_be_read(written, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    path = written({"a": torch.ones(1)})
+    # Permissions don't bind root, which tests in containers run as.
+    monkeypatch.setattr("modelscope_vitadapter.checkpoint.stored.FileIO", refuse)
+    with pytest.raises(CheckpointError, match=r"cannot be opened.*Permission denied"):
+        open_checkpoint(path)
+
+
+def test_links_in_a_circle(tmp_path):
+    path = tmp_path / "pytorch_model.pt"
+    try:
+        path.symlink_to(path)
+    except OSError:
+        pytest.skip("this system makes no symbolic links")
+    with pytest.raises(CheckpointError, match="cannot be opened"):
+        open_checkpoint(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_and_devices_are_refused_without_waiting_for_a_writer(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name in ("pipe", "device"):
+        with pytest.raises(CheckpointError, match="pipe or a device"):
+            open_checkpoint(tmp_path / name)
+
+
+def test_the_unpickler_is_the_one_that_torch_load_uses():
+    """It is not public: where PyTorch changes it, this says so before anything else does."""
+    from torch import serialization
+
+    from modelscope_vitadapter.checkpoint.pickles import _Memo, _Unpickler
+
+    assert serialization._weights_only_unpickler.Unpickler in _Unpickler.__mro__
+    unpickler = _Unpickler(io.BytesIO(b"\x80\x02Nq\x00h\x00\x86."), encoding="utf-8")
+    assert unpickler.load() == (None, None)
+    assert isinstance(unpickler.memo, _Memo)
+    assert unpickler.memo == {0: None}
