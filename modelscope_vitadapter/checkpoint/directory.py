@@ -52,8 +52,9 @@ def save_model_directory(
             read before the new one (see `CHECKPOINT_NAMES`): it is removed.
         checkpoint_name: one of `CHECKPOINT_NAMES`. The built-in model reads
             `pytorch_model.pt` only.
-        write_configuration: writes `configuration.json` into the folder that it is given. None
-            leaves that file to the caller.
+        write_configuration: writes `configuration.json` into the folder that it is given, and
+            whatever else goes before the file of that name in `source_dir`. None leaves
+            `configuration.json` to the caller.
 
     Raises:
         CheckpointError: the name is none of the three, `source_dir` is no directory, or something
@@ -171,33 +172,37 @@ def _stage(
     write_configuration: Callable[[Path], None] | None,
 ) -> list[Path]:
     """Put those files into the hidden folder that the target lacks or has otherwise."""
-    staged = [] if source_dir is None else _copy(source_dir, target_dir, staging)
+    if source_dir is not None:
+        _copy(source_dir, target_dir, staging)
     if write_configuration is not None:
         write_configuration(staging)
-        if not _same_data(staging / _CONFIGURATION, target_dir / _CONFIGURATION):
-            staged.append(Path(_CONFIGURATION))
+    written = (path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file())
+    staged = [one for one in written if not _is_same(staging / one, target_dir / one)]
     for relative in staged:
         sync_file(staging / relative)
     return staged
 
 
-def _copy(source_dir: Path, target_dir: Path, staging: Path) -> list[Path]:
-    staged: list[Path] = []
+def _copy(source_dir: Path, target_dir: Path, staging: Path) -> None:
     source_dir, target = source_dir.resolve(), target_dir.resolve()
     if source_dir == target:
-        return staged
+        return
     for relative in model_files(source_dir):
         source = source_dir / relative
         if target in source.parents:
             continue  # the target lies inside the source
-        present = target_dir / relative
-        if present.is_file() and filecmp.cmp(source, present, shallow=False):
+        if _is_same(source, target_dir / relative):
             continue
         (staging / relative).parent.mkdir(parents=True, exist_ok=True)
         # Contents only: a read-only source must not make the copy read-only.
         shutil.copyfile(source, staging / relative)
-        staged.append(relative)
-    return staged
+
+
+def _is_same(new: Path, present: Path) -> bool:
+    """Whether a file need not be replaced; data of JSON may be laid out otherwise."""
+    if new.name == _CONFIGURATION:
+        return _same_data(new, present)
+    return present.is_file() and filecmp.cmp(new, present, shallow=False)
 
 
 def _same_data(new: Path, present: Path) -> bool:

@@ -58,14 +58,15 @@ def load_model_config(model_dir: Path, *, trust_remote_code: bool = False) -> Mo
 def _parse(config: ConfigDict, path: Path) -> ModelConfig:
     """Read a configuration; errors name its file."""
     try:
-        return _read_settings(config)
+        return parse_model_config(config)
     except ConfigError as error:
         if str(path) in str(error):
             raise
         raise type(error)(f"{path}: {error}") from error
 
 
-def _read_settings(config: ConfigDict) -> ModelConfig:
+def parse_model_config(config: ConfigDict) -> ModelConfig:
+    """Reads what a model takes from a configuration that no file holds; errors as above."""
     settings = parse_model(config)
     num_classes = settings.head.num_classes
     return ModelConfig(

@@ -13,6 +13,7 @@ from modelscope.utils.checkpoint import save_checkpoint, save_configuration
 from modelscope.utils.config import Config
 from modelscope.utils.constant import ModelFile
 
+from modelscope_vitadapter.config.model_config import CONFIG_FILE
 from modelscope_vitadapter.devices import (
     builtin_device_name,
     prepare_forked_process,
@@ -69,19 +70,22 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         torch_dtype: str | torch.dtype | None = None,
         adapter_form: str | None = None,
         window_batch_size: int | None = None,
+        segmenter: Segmenter | None = None,
+        config_text: str | None = None,
         **kwargs: Any,
     ) -> None:
         prepare_forked_process()
         if "device" in kwargs:
             kwargs["device"] = builtin_device_name(kwargs["device"])
         super().__init__(os.fspath(model_dir), **kwargs)
-        self.segmenter = Segmenter.load(
+        self.segmenter = segmenter or Segmenter.load(
             model_dir,
             torch_dtype=torch_dtype,
             adapter_form=adapter_form,
             window_batch_size=window_batch_size,
             trust_remote_code=self.trust_remote_code,
         )
+        self._config_text = config_text
         self.model = self.segmenter.network
         config = self.segmenter.config
         self.cfg = config.config
@@ -191,22 +195,27 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         """
         from modelscope_vitadapter.plugin.saving import save_model
 
-        content = self._configuration() if config is None else config
+        content = self.configuration() if config is None else config
         own = save_config_function is save_configuration
+
+        def write_configuration(folder: Path) -> None:
+            if own:
+                save_configuration(os.fspath(folder), content)
+            if self._config_text is not None:
+                (folder / CONFIG_FILE).write_text(self._config_text, encoding="utf-8")
+
         save_model(
             self,
             Path(target_folder),
             names=save_checkpoint_names,
             save_function=None if save_function is save_checkpoint else save_function,
             function_options=kwargs,
-            write_configuration=(
-                (lambda folder: save_configuration(os.fspath(folder), content)) if own else None
-            ),
+            write_configuration=write_configuration,
         )
         if not own:
             save_config_function(os.fspath(target_folder), content)
 
-    def _configuration(self) -> dict[str, Any]:
+    def configuration(self) -> dict[str, Any]:
         """The content of `configuration.json` of the model's own directory."""
         path = Path(self.model_dir) / ModelFile.CONFIGURATION
         if path.is_file():

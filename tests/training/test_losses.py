@@ -1,0 +1,95 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelscope_vitadapter.config.criterion_settings import PointSettings
+from modelscope_vitadapter.training import losses
+from modelscope_vitadapter.training.losses import (
+    SeededPoints,
+    class_loss,
+    dice_loss,
+    mask_loss,
+    sample_maps,
+    sample_masks,
+    uncertain_points,
+)
+
+LOGITS = torch.tensor([[2.0, -1.0, 0.5], [-3.0, 0.0, 4.0]])
+TRUTH = torch.tensor([[1.0, 0.0, 0.25], [0.0, 1.0, 1.0]])
+RAMP = torch.linspace(-4, 4, 16).expand(2, 16, 16).contiguous()
+SETTINGS = PointSettings(num_points=200, oversample_ratio=3.0, importance_sample_ratio=0.75)
+
+
+def test_losses_are_their_definitions_written_out():
+    p, log = LOGITS.sigmoid(), LOGITS.log_softmax(dim=1)
+    found = class_loss(LOGITS[None], torch.tensor([[1, 2]]), torch.tensor([1.0, 3.0, 0.1]))
+    assert found.item() == pytest.approx((-3.0 * log[0, 1] - 0.1 * log[1, 2]).item())
+    entropy = -(TRUTH * p.log() + (1 - TRUTH) * (1 - p).log())
+    assert mask_loss(LOGITS, TRUTH).item() == pytest.approx(entropy.mean(dim=1).sum().item())
+    shares = (2 * (p * TRUTH).sum(1) + 0.5) / (p.sum(1) + TRUTH.sum(1) + 0.5)
+    assert dice_loss(LOGITS, TRUTH, 0.5).item() == pytest.approx((1 - shares).sum().item())
+
+
+def pixel_centres(height, width):
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([(x + 0.5) / width, (y + 0.5) / height], dim=-1).flatten(0, 1)
+
+
+def test_a_map_has_its_pixels_at_their_centres_the_mean_between_and_fades_beyond_the_border():
+    maps = torch.rand(3, 5, 7)
+    assert torch.allclose(sample_maps(maps, pixel_centres(5, 7)), maps.flatten(1), atol=1e-5)
+    maps = torch.tensor([[[1.0, 3.0], [5.0, 7.0]]])
+    points = torch.tensor([[0.5, 0.25], [0.25, 0.5], [0.5, 0.5], [0.0, 0.25], [1.0, 1.0]])
+    assert sample_maps(maps, points)[0].tolist() == pytest.approx([2.0, 3.0, 4.0, 0.5, 1.75])
+
+
+@given(st.integers(1, 6), st.booleans(), st.integers(1, 200))
+def test_masks_a_few_at_a_time_are_the_same(count, shared, pixels):
+    masks = torch.rand(count, 6, 4) > 0.5
+    points = torch.rand((9, 2) if shared else (count, 9, 2))
+    each = [masks[i : i + 1].float() for i in range(count)]
+    expected = [sample_maps(one, points if shared else points[i]) for i, one in enumerate(each)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "PIXELS_AT_ONCE", pixels)
+        assert torch.allclose(sample_masks(masks, points), torch.cat(expected), atol=1e-6)
+
+
+def test_a_samples_points_depend_on_nothing_but_its_seed_layer_and_purpose():
+    alone, among = SeededPoints([5], "cpu"), SeededPoints([9, 2**63 + 1, 5], "cpu")
+    torch.manual_seed(1)
+    first = alone.for_matching(2, 0, 30), alone.for_loss(2, 0, RAMP, SETTINGS)
+    among.for_matching(0, 1, 30)  # what was drawn before changes nothing, nor does torch's state
+    torch.manual_seed(2)
+    second = among.for_matching(2, 2, 30), among.for_loss(2, 2, RAMP, SETTINGS)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    plain = PointSettings(30, 1.0, 0.0)
+    others = [among.for_matching(layer, image, 30) for layer in (0, 1) for image in (0, 1)]
+    others += [*among.for_loss(0, 0, RAMP, plain), *among.for_loss(1, 0, RAMP, plain)]
+    assert len({tuple(one.flatten().tolist()) for one in others}) == len(others)
+
+
+def test_points_spread_over_the_whole_map():
+    points = SeededPoints([5], "cpu").for_matching(0, 0, 4000)
+    assert 0 <= points.min() < 0.01
+    assert 0.99 < points.max() <= 1
+    assert points.mean(dim=0).tolist() == pytest.approx([0.5, 0.5], abs=0.03)
+
+
+def test_the_most_uncertain_of_the_drawn_points_are_taken():
+    points = uncertain_points(RAMP, SETTINGS, torch.Generator().manual_seed(0))
+    assert points.shape == (2, 200, 2)
+    distance = sample_maps(RAMP, points).abs()
+    candidates = torch.rand(2, 600, 2, generator=torch.Generator().manual_seed(0))
+    everywhere = sample_maps(RAMP, candidates).abs().sort(dim=1).values
+    assert torch.equal(distance[:, :150].sort(dim=1).values, everywhere[:, :150])
+    assert distance[:, 150:].mean() > 2 * distance[:, :150].mean()  # the rest is anywhere
+    assert not torch.equal(points[0], points[1])
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+def test_all_or_none_can_be_chosen_by_uncertainty(ratio):
+    settings = PointSettings(50, 4.0, ratio)
+    points = uncertain_points(RAMP, settings, torch.Generator().manual_seed(0))
+    assert points.shape == (2, 50, 2)
+    assert (sample_maps(RAMP, points).abs().max() < 1.5) == (ratio == 1.0)

@@ -1,0 +1,174 @@
+import copy
+import math
+
+import pytest
+import torch
+
+from modelscope_vitadapter.config.criterion_settings import parse_criterion
+from modelscope_vitadapter.errors import NotFiniteLossError
+from modelscope_vitadapter.network.sample_noise import set_sample_seeds
+from modelscope_vitadapter.training.criterion import Mask2FormerCriterion, targets_of
+from modelscope_vitadapter.training.fresh_weights import set_fresh_weights
+from modelscope_vitadapter.training.loader import Batch
+from modelscope_vitadapter.training.losses import SeededPoints
+from modelscope_vitadapter.training.network_options import arrange_network
+from modelscope_vitadapter.training.optimizer import build_optimizer
+from modelscope_vitadapter.training.train_config import TrainConfig
+from modelscope_vitadapter.training.train_step import TrainingNetwork, TrainStep
+from tests.support.networks import network_of
+from tests.training.tiny_model import trained_config
+
+CONFIG = {"learning_rate": 1e-3, "clip_norm": None}
+NAMES = ["image a", "image b", "image c", "image d"]
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    network = network_of(trained_config())
+    torch.manual_seed(3)
+    set_fresh_weights(network)
+    return network
+
+
+def batch_of(count=2):
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.randint(-1, 5, (count, 4, 4), generator=generator, dtype=torch.int16)
+    classes = classes.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    images = torch.randn(count, 3, 64, 64, generator=generator)
+    return Batch(images, classes, list(range(count)), NAMES[:count])
+
+
+def step_of(fresh, *, freeze="nothing", **options):
+    """A step over a copy of the network, and the gradients that its optimiser was given last."""
+    config = TrainConfig(**{**CONFIG, **options})
+    network = copy.deepcopy(fresh)
+    arrange_network(network, config, freeze=freeze)
+    criterion = Mask2FormerCriterion(parse_criterion(trained_config(), 5))
+    dtype = getattr(torch, config.dtype)
+    training = TrainingNetwork(network, criterion, freeze=freeze, dtype=dtype)
+    step, seen = TrainStep(training, build_optimizer(network, config), config), {}
+
+    def remember(*_):
+        named = network.named_parameters()
+        seen.update({name: p.grad.clone() for name, p in named if p.grad is not None})
+
+    step.optimizer.register_step_pre_hook(remember)
+    return step, network, seen
+
+
+def test_a_steps_loss_is_the_criterions_and_its_gradient_reaches_every_parameter(fresh):
+    step, network, seen = step_of(fresh)
+    batch = batch_of(4)  # so that no branch is dropped for all of them
+    before = copy.deepcopy(network.state_dict())
+    found = step(batch)
+
+    other = copy.deepcopy(fresh).train()
+    set_sample_seeds(other, batch.seeds)
+    predictions = list(other.predictions(batch.images))
+    criterion = Mask2FormerCriterion(parse_criterion(trained_config(), 5))
+    points = SeededPoints(batch.seeds, "cpu")
+    losses = criterion(predictions, targets_of(batch.classes, "cpu"), points)
+    assert list(found) == [*losses, "grad_norm"]
+    assert {name: found[name] for name in losses} == pytest.approx(
+        {name: float(value.detach()) for name, value in losses.items()}, rel=1e-5
+    )
+    losses["loss"].backward()
+    expected = {name: p.grad for name, p in other.named_parameters()}
+    assert seen.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert gradient.any(), name
+        assert torch.allclose(seen[name], gradient, atol=1e-5), name
+    norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in expected.values()))
+    assert found["grad_norm"] == pytest.approx(norm, rel=1e-4)
+    after = network.state_dict()
+    assert all(not torch.equal(after[name], before[name]) for name in expected)
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_accumulated_parts_give_the_mean_of_their_gradients(fresh):
+    batch = batch_of()
+    step, _, seen = step_of(fresh, accumulation=2)
+    found = step(batch)
+    singles = []
+    for row in range(2):
+        rows = slice(row, row + 1)
+        one, _, gradients = step_of(fresh)
+        part = Batch(batch.images[rows], batch.classes[rows], batch.seeds[rows], batch.names[rows])
+        singles.append((one(part)["loss"], gradients))
+    assert found["loss"] == pytest.approx(sum(loss for loss, _ in singles) / 2, rel=1e-5)
+    for name, gradient in seen.items():
+        expected = sum(gradients[name] for _, gradients in singles) / 2
+        assert torch.allclose(gradient, expected, atol=1e-4 * gradient.abs().max()), name
+
+
+def test_gradients_are_clipped_together(fresh):
+    plain, clipped = step_of(fresh), step_of(fresh, clip_norm=0.5)
+    norm = plain[0](batch_of())["grad_norm"]
+    assert norm > 1
+    assert clipped[0](batch_of())["grad_norm"] == pytest.approx(norm, rel=1e-6)
+    for name, gradient in plain[2].items():
+        expected = gradient * 0.5 / norm
+        assert torch.allclose(clipped[2][name], expected, rtol=1e-3, atol=1e-9), name
+
+
+@pytest.mark.parametrize(
+    ("freeze", "trained"),
+    [
+        ("backbone", {"decode_head"}),
+        ("beit", {"decode_head", "spm", "interactions", "level_embed", "up", "norm1", "norm4"}),
+    ],
+)
+def test_frozen_parts_stay_to_the_last_bit(fresh, freeze, trained):
+    step, network, seen = step_of(fresh, freeze=freeze)
+    step(batch_of())
+    before, after = fresh.state_dict(), network.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    parts = {name.split(".")[1] if name.startswith("backbone") else "decode_head" for name in moved}
+    assert trained <= parts
+    assert not parts & {"blocks", "patch_embed", "cls_token"}
+    assert freeze == "beit" or parts == trained
+    assert set(seen) == {name for name, p in network.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_reduced_precision_trains_float32_weights(fresh, dtype):
+    batch = batch_of()
+    exact = step_of(fresh)[0](batch)["loss"]
+    step, network, _ = step_of(fresh, dtype=dtype)
+    assert step(batch)["loss"] == pytest.approx(exact, rel=0.1)
+    assert step(batch)["loss"] != exact
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+def test_a_loss_that_is_not_finite_names_the_images_and_changes_nothing(fresh):
+    step, network, seen = step_of(fresh, accumulation=2)
+    batch = batch_of()
+    batch.images[1, 0, 0, 0] = math.nan
+    with pytest.raises(NotFiniteLossError, match=r"loss \(loss, .* became nan .* images image b\."):
+        step(batch)
+    assert not seen
+    expected = dict(fresh.named_parameters())
+    assert all(torch.equal(p, expected[name]) for name, p in network.named_parameters())
+
+
+def spoil(network):
+    """Makes a gradient infinite though the loss is finite."""
+    network.decode_head.cls_embed.bias.register_hook(lambda gradient: gradient * math.inf)
+
+
+def test_gradients_that_are_not_finite_stop_before_the_step(fresh):
+    step, network, seen = step_of(fresh)
+    spoil(network)
+    with pytest.raises(NotFiniteLossError, match=r"gradients' norm became .*image a, image b"):
+        step(batch_of())
+    assert not seen
+
+
+def test_in_float16_such_a_step_is_left_out_and_the_scale_lowered(fresh):
+    step, network, _ = step_of(fresh, dtype="float16")
+    spoil(network)
+    scale = step.scaler.get_scale()
+    step(batch_of())
+    expected = dict(fresh.named_parameters())
+    assert all(torch.equal(p, expected[name]) for name, p in network.named_parameters())
+    assert step.scaler.get_scale() < scale
