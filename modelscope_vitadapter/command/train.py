@@ -42,6 +42,9 @@ HELP = "fine-tune a model on a labelled data set"
 
 WHOLE: dict[str, Any] = {"type": int, "metavar": "N"}
 NUMBER: dict[str, Any] = {"type": float, "metavar": "N"}
+PAIR: dict[str, Any] = {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
+YES_OR_NO: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+OFF: dict[str, Any] = {"action": "store_const", "const": False}
 
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "max_iters": ("--iters", WHOLE),
@@ -52,20 +55,14 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "weight_decay": ("--weight-decay", NUMBER),
     "layer_decay": ("--layer-decay", NUMBER),
     "warmup_iters": ("--warmup", WHOLE),
-    "clip_norm": ("--clip-norm", {**NUMBER, "help": "largest norm of the gradients, 0 for any"}),
+    "clip_norm": ("--clip-norm", {**NUMBER, "help": "of gradients, 0 for any; default: 0.01"}),
     "drop_path": ("--drop-path", NUMBER),
     "dtype": ("--dtype", {"choices": DTYPES}),
-    "checkpoint_activations": (
-        "--checkpoint-activations",
-        {"action": argparse.BooleanOptionalAction},
-    ),
-    "ratio_range": ("--ratio-range", {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}),
+    "checkpoint_activations": ("--checkpoint-activations", YES_OR_NO),
+    "ratio_range": ("--ratio-range", PAIR),
     "cat_max_ratio": ("--cat-max-ratio", NUMBER),
     "flip": ("--flip", NUMBER),
-    "photometric": (
-        "--no-photometric",
-        {"action": "store_const", "const": False, "help": "leave colours as they are"},
-    ),
+    "photometric": ("--no-photometric", {**OFF, "help": "leave colours as they are"}),
     "seed": ("--seed", WHOLE),
     "workers": ("--workers", WHOLE),
     "evaluation_interval": ("--evaluate-every", WHOLE),
@@ -125,14 +122,13 @@ def _add_start_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_options(group: argparse._ArgumentGroup, part: str) -> None:
-    """Adds an option for each field of a part of `TrainConfig` that has one."""
     for field in options_of(part):
         if field.name in OPTIONS:
             option, how = OPTIONS[field.name]
             is_number = isinstance(field.default, int | float)
             default = f"; default: {field.default:g}" if is_number else ""
-            shown = {"help": field.metadata["meaning"] + default}
-            group.add_argument(option, dest=field.name, **{**shown, **how})
+            text = field.metadata["meaning"] + default
+            group.add_argument(option, dest=field.name, **{"help": text, **how})
 
 
 def run(arguments: argparse.Namespace) -> int:

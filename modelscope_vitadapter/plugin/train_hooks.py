@@ -1,4 +1,4 @@
-"""ModelScope hooks of a run: evaluation and checkpoints."""
+"""ModelScope hooks of a run: evaluation, checkpoints, logs."""
 
 import math
 from importlib.util import find_spec
@@ -20,59 +20,27 @@ from modelscope_vitadapter.training.train_config import TrainConfig
 logger = get_logger()
 
 
-class EvaluateHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
-    """Evaluates every some steps and after the last one, and draws samples.
+class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
+    """Evaluates, keeps the best model, and saves checkpoints; also after the last step.
 
     Attributes:
-        evaluated_after: number of steps before the last evaluation; 0 before the first one.
-
-    Args:
-        folder: the run's directory; samples are written to `samples/iter_N` in it.
-        interval: steps between evaluations.
-        samples: how many images are drawn.
-    """
-
-    def __init__(self, folder: Path, interval: int, samples: int) -> None:
-        self.folder, self.interval, self.samples = folder, interval, samples
-        self.evaluated_after = 0
-
-    def after_train_iter(self, trainer: Any) -> None:
-        """Evaluates where it is due, and has the result logged."""
-        if not (self.every_n_iters(trainer, self.interval) or self.is_last_iter(trainer)):
-            return
-        for name, value in trainer.evaluate().items():
-            trainer.log_buffer.output[f"evaluation/{name}"] = value
-        trainer.log_buffer.ready = True
-        self.evaluated_after = trainer.iter + 1
-        if self.samples and process_index() == 0:
-            drawn = draw_samples(
-                trainer.model.segmenter,
-                trainer.eval_dataset,
-                self.samples,
-                self.folder / "samples" / f"iter_{self.evaluated_after}",
-            )
-            names = [str(number) for number in range(len(drawn))]
-            shown = {"images": drawn, "filenames": names}  # as TensorboardHook takes them
-            trainer.visualization_buffer.output["predictions"] = shown
-
-
-class SaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
-    """Saves a checkpoint every some steps and after the last one, and the best one of all.
+        best: the best metric so far.
 
     Args:
         folder: the run's directory.
-        interval: steps between checkpoints.
-        kept: how many are kept beside the best one, those of an earlier part of the run included.
-        evaluation: says when there is something to be the best; None: never.
+        config: how many samples are drawn, and how many checkpoints kept beside the best one,
+            those of an earlier part of the run included.
+        evaluates_every: steps between evaluations; 0 for none.
+        saves_every: steps between checkpoints.
     """
 
-    PRIORITY = Priority.LOW
+    PRIORITY = Priority.LOW  # before logs and `EarlyStopHook`, which want to know the metrics
 
     def __init__(
-        self, folder: Path, interval: int, kept: int, evaluation: EvaluateHook | None
+        self, folder: Path, config: TrainConfig, *, evaluates_every: int, saves_every: int
     ) -> None:
-        self.folder, self.interval, self.kept = folder, interval, kept
-        self.evaluation = evaluation
+        self.folder, self.config = folder, config
+        self.evaluates_every, self.saves_every = evaluates_every, saves_every
         self.best = -math.inf
         self._saved = 0
 
@@ -81,19 +49,34 @@ class SaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
         self._saved = 0
 
     def after_train_iter(self, trainer: Any) -> None:
-        """Saves what is due."""
-        steps = trainer.iter + 1
-        evaluated = self.evaluation is not None and self.evaluation.evaluated_after == steps
-        if evaluated and trainer.metric_values[METRIC] > self.best:
-            self.best = trainer.metric_values[METRIC]
-            name = f"best_iter{steps}_{METRIC}{self.best:.4f}"
-            self._save(trainer, name, ModelFile.TRAIN_BEST_OUTPUT_DIR)
-            self._remove_others([path for _, path in saved_checkpoints(self.folder, BEST)], name)
-        if self.every_n_iters(trainer, self.interval) or self.is_last_iter(trainer):
+        """Does what is due."""
+        last = self.is_last_iter(trainer)
+        if self.evaluates_every and (last or self.every_n_iters(trainer, self.evaluates_every)):
+            self._evaluate(trainer)
+        if last or self.every_n_iters(trainer, self.saves_every):
             self.save(trainer)
 
+    def _evaluate(self, trainer: Any) -> None:
+        """Evaluates, draws samples and saves the model if it is the best so far."""
+        steps, metrics = trainer.iter + 1, trainer.evaluate()
+        for name, value in metrics.items():
+            trainer.log_buffer.output[f"evaluation/{name}"] = value
+        trainer.log_buffer.ready = True
+        if self.config.sample_pictures and process_index() == 0:
+            folder = self.folder / "samples" / f"iter_{steps}"
+            segmenter, count = trainer.model.segmenter, self.config.sample_pictures
+            drawn = draw_samples(segmenter, trainer.eval_dataset, count, folder)
+            names = [str(number) for number in range(len(drawn))]
+            shown = {"images": drawn, "filenames": names}  # as TensorboardHook takes them
+            trainer.visualization_buffer.output["predictions"] = shown
+        if metrics[METRIC] > self.best:
+            self.best = metrics[METRIC]
+            name = f"best_iter{steps}_{METRIC}{self.best:.4f}"
+            self._save(trainer, name, ModelFile.TRAIN_BEST_OUTPUT_DIR)
+            self._remove([path for _, path in saved_checkpoints(self.folder, BEST)], but=name)
+
     def save(self, trainer: Any) -> None:
-        """Saves after this step, unless that was done already."""
+        """Saves a checkpoint after this step, unless that was done already."""
         steps = trainer.iter + 1
         if self._saved == steps:
             return
@@ -101,15 +84,16 @@ class SaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
         self._save(trainer, f"iter_{steps}", ModelFile.TRAIN_OUTPUT_DIR)
         # Those of further steps, where a run goes on from an older one, are yet to be replaced.
         saved = [path for n, path in saved_checkpoints(self.folder, PERIODIC) if n <= steps]
-        self._remove_others(saved[: -self.kept], f"iter_{steps}")
+        self._remove(saved[: -self.config.max_checkpoints], but=f"iter_{steps}")
 
     def _save(self, trainer: Any, name: str, output: str) -> None:
         if process_index() == 0:
             save_checkpoint(trainer, self.folder / name, self.folder / output)
+            logger.info("Saved %s", self.folder / name)
 
-    def _remove_others(self, checkpoints: list[Path], name: str) -> None:
+    def _remove(self, checkpoints: list[Path], *, but: str) -> None:
         for one in checkpoints:
-            if process_index() == 0 and one.name != name:
+            if process_index() == 0 and one.name != but:
                 remove_checkpoint(one)
 
     def state_dict(self) -> dict[str, float]:
@@ -122,7 +106,7 @@ class SaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
 
 
 def run_hooks(config: TrainConfig, folder: Path, max_iters: int, *, evaluates: bool) -> list[Hook]:
-    """The hooks of a run: log, evaluation, checkpoints, TensorBoard.
+    """The hooks of a run.
 
     Args:
         config: how often they do something.
@@ -130,15 +114,17 @@ def run_hooks(config: TrainConfig, folder: Path, max_iters: int, *, evaluates: b
         max_iters: steps of the whole run.
         evaluates: whether there is a data set for evaluation.
     """
-    log, between = config.log_interval, config.evaluates_every(max_iters)
-    evaluation = EvaluateHook(folder, between, config.sample_pictures) if evaluates else None
-    saving = SaveHook(folder, config.saves_every(max_iters), config.max_checkpoints, evaluation)
-    text = TextLoggerHook(interval=log, by_epoch=False, out_dir=str(folder))
-    hooks: list[Hook] = [IterTimerHook(), saving, text]
-    if evaluation is not None:
-        hooks.append(evaluation)
+    interval = config.log_interval
+    evaluating = EvaluateAndSaveHook(
+        folder,
+        config,
+        evaluates_every=config.evaluates_every(max_iters) if evaluates else 0,
+        saves_every=config.saves_every(max_iters),
+    )
+    text = TextLoggerHook(interval=interval, by_epoch=False, out_dir=str(folder))
+    hooks = [IterTimerHook(), evaluating, text]
     if config.tensorboard and find_spec("tensorboard") is not None:
-        hooks.append(TensorboardHook(interval=log, by_epoch=False))
+        hooks.append(TensorboardHook(interval=interval, by_epoch=False))
     elif config.tensorboard:
         logger.info(
             "TensorBoard is not installed, so nothing is written for it; "

@@ -15,7 +15,7 @@ from modelscope.utils.constant import ModeKeys, TrainerStages
 
 from modelscope_vitadapter.distributed import summed
 from modelscope_vitadapter.logs import get_logger
-from modelscope_vitadapter.plugin.train_hooks import SaveHook
+from modelscope_vitadapter.plugin.train_hooks import EvaluateAndSaveHook
 from modelscope_vitadapter.training.loader import Batch, BatchLoader
 from modelscope_vitadapter.training.train_step import TrainStep
 
@@ -108,7 +108,7 @@ class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untype
         self._stop_training = bool(summed(torch.tensor(float(asked), device=self.device)) > 0)
         if self._stop_training:
             for hook in self.hooks:
-                if isinstance(hook, SaveHook):
+                if isinstance(hook, EvaluateAndSaveHook):
                     hook.save(self)
         self._iter += 1
 

@@ -143,12 +143,10 @@ class VitAdapterSegmentationTrainer(StepLoop):
         self.eval_dataset = _opened(eval_dataset, eval_split, options, for_evaluation=True)
         if classes is None and self.train_dataset is not None:
             classes = classes_of(self.train_dataset)
+        changes = {"classes": classes, "palette": palette, "crop": crop}
+        sources = {"from_scratch": from_scratch, "beit": None if beit is None else Path(beit)}
         self._checks, self._trusts, self._revision = check_data, trust_remote_code, model_revision
-        self._start = self._starting_model(
-            model,
-            {"classes": classes, "palette": palette, "crop": crop},
-            {"from_scratch": from_scratch, "beit": None if beit is None else Path(beit)},
-        )
+        self._start = self._starting_model(model, changes, sources)
         self._criterion = parse_criterion(self._start.cfg, self._start.num_classes)
         self._init_modelscope(Path(work_dir), place, kwargs)
 
@@ -160,10 +158,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
     ) -> VitAdapterSemanticSegmentation:
         """The model to start from; the data sets are looked through before it is made.
 
-        Args:
-            given: the trainer's `model`.
-            changes: arguments of `changed_config`.
-            sources: arguments of `initialize`.
+        `changes` are arguments of `changed_config`, `sources` of `initialize`.
         """
         if isinstance(given, VitAdapterSemanticSegmentation):
             config = source = given.segmenter.config
@@ -248,13 +243,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         return self.train_config.max_iters if epochs is None else epochs * self.iters_per_epoch
 
     def get_train_dataloader(self) -> BatchLoader:
-        """The loader of this process's batches, with the recipe's augmentations.
-
-        Raises:
-            ConfigError: the model has no window size to crop to.
-            DataSetError: there are fewer images than one batch takes.
-            TrainingError: there is no data set for training.
-        """
+        """The loader of this process's batches, with the recipe's augmentations."""
         config, model = self.train_config, self.model
         crop = model.windows.crop_size
         if crop is None:
@@ -270,7 +259,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         )
         return BatchLoader(
             batches,
-            batch_size=config.batch_size // process_count(),
+            batch_size=config.batch_size,
             processes=process_count(),
             process=process_index(),
             workers=config.workers,
@@ -281,7 +270,10 @@ class VitAdapterSegmentationTrainer(StepLoop):
         """Trains; arguments as `EpochBasedTrainer.train`.
 
         Raises:
-            TrainingError: the run's directory has checkpoints, and none is given to go on from.
+            ConfigError: the model has no window size to crop to.
+            DataSetError: there are fewer images than one batch takes.
+            TrainingError: there is nothing to train on, or the run's directory has checkpoints, and
+                none is given to go on from.
         """
         if checkpoint_path is None and latest_checkpoint(Path(self.work_dir)) is not None:
             raise TrainingError(
@@ -324,14 +316,11 @@ class VitAdapterSegmentationTrainer(StepLoop):
         }
 
     def evaluate(self, checkpoint_path: str | None = None, **kwargs: Any) -> dict[str, float]:
-        """Measures the model on the evaluation set.
+        """`mIoU`, `aAcc` and `mAcc`, 0 to 1, of the model on the evaluation set.
 
         Args:
             checkpoint_path: a checkpoint of this trainer whose weights are loaded before.
             **kwargs: ModelScope's other arguments; they have no effect.
-
-        Returns:
-            `mIoU`, `aAcc` and `mAcc`, 0 to 1.
         """
         dataset = _required(self.eval_dataset, "evaluation")
         if checkpoint_path is not None:

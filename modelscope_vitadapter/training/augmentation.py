@@ -56,29 +56,29 @@ class Augmentation:
 
     @classmethod
     def of(cls, config: TrainConfig, transform: InputTransform, crop_size: Size) -> Augmentation:
-        """The augmentations of a run, fitted to a model's own test pipeline.
+        """The augmentations of a run, with the scale and normalisation that a model is used with.
 
         Args:
             config: what is drawn.
-            transform: its first view gives scale and normalisation. Where it resizes into no box,
-                the paper's scale for this crop is taken; where it doesn't normalise, nor do views.
+            transform: the model's test pipeline, of which the first view counts. Where it resizes
+                into no box, the paper's scale for this crop is taken.
             crop_size: of the views.
         """
-        steps, short = transform.views[0].steps, min(crop_size)
-        boxes = [step.scale for step in steps if isinstance(step, Resize)]
-        scales = [(min(box), max(box)) for box in boxes if isinstance(box, tuple)]
-        augmentation = cls(
+        short = min(crop_size)
+        made = cls(
             crop_size,
-            scale=(scales or [(short, LONG_PER_SHORT * short)])[0],
+            scale=(short, LONG_PER_SHORT * short),
             ratio_range=config.ratio_range,
             cat_max_ratio=config.cat_max_ratio,
             flip=config.flip,
             photometric=config.photometric,
         )
-        for step in steps:
-            if isinstance(step, Normalize):
-                return replace(augmentation, mean=step.mean, std=step.std, to_rgb=step.to_rgb)
-        return augmentation
+        for step in reversed(transform.views[0].steps):  # of several of a kind the first one counts
+            if isinstance(step, Resize) and isinstance(step.scale, tuple):
+                made = replace(made, scale=(min(step.scale), max(step.scale)))
+            elif isinstance(step, Normalize):
+                made = replace(made, mean=step.mean, std=step.std, to_rgb=step.to_rgb)
+        return made
 
     def __call__(
         self, labelled: LabelledPicture, rng: np.random.Generator
@@ -96,8 +96,10 @@ class Augmentation:
         """
         image, classes = self.view(labelled.image, labelled.classes, rng)
         height, width = classes.shape
+        ordered = image[..., ::-1] if self.to_rgb else image
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         values = np.zeros((3, *self.crop_size), np.float32)
-        values[:, :height, :width] = self._normalized(image).transpose(2, 0, 1)
+        values[:, :height, :width] = ((ordered.astype(np.float32) - mean) / std).transpose(2, 0, 1)
         padded = np.full(self.crop_size, IGNORED, np.int16)
         padded[:height, :width] = classes
         return values, padded
@@ -114,9 +116,7 @@ class Augmentation:
         image, classes = image[crop], classes[crop]
         if rng.random() < self.flip:
             image, classes = image[:, ::-1], classes[:, ::-1]
-        if self.photometric:
-            image = distort(image, draw_distortion(rng))
-        return image, classes
+        return distort(image, draw_distortion(rng)) if self.photometric else image, classes
 
     def _draw_crop(
         self, classes: NDArray[np.int16], rng: np.random.Generator
@@ -137,13 +137,6 @@ class Augmentation:
                 break
         return crop
 
-    def _normalized(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """`(h, w, 3)` BGR as the network takes its channels."""
-        ordered = image[..., ::-1] if self.to_rgb else image
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        normalized: NDArray[np.float32] = (ordered.astype(np.float32) - mean) / std
-        return normalized
-
 
 def resized_size(size: Size, box: tuple[float, float]) -> Size:
     """The size in which an image fits into a box, its aspect ratio kept, as mmcv rounds it.
@@ -158,16 +151,12 @@ def resized_size(size: Size, box: tuple[float, float]) -> Size:
 
 
 def resize_nearest(values: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Resizes a map to the nearest values, seen from the centres of pixels.
+    """Resizes a map `(H, W)` to the nearest values, seen from the centres of pixels.
 
     Bilinear resizing of images measures from the centres too, so both stay aligned. OpenCV's
     nearest, which mmsegmentation calls, measures from the corners: that shifts labels by up to
     half a pixel of the coarser map. OpenCV's exact one rounds half-way points by fixed-point
     errors.
-
-    Args:
-        values: `(H, W)`, any dtype.
-        size: `(height, width)` of the result.
     """
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new)

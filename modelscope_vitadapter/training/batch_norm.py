@@ -25,8 +25,7 @@ class _SumOverProcesses(torch.autograd.Function):
         return _SumOverProcesses.forward(ctx, gradient)
 
 
-def sum_over_processes(x: Tensor) -> Tensor:
-    """The sum of a tensor over all processes; differentiable."""
+def _sum(x: Tensor) -> Tensor:
     total: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
     return total
 
@@ -40,10 +39,10 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         axes = (0, 2, 3)
         exact = x.float()
-        count = sum_over_processes(exact.new_tensor([x.numel() / x.shape[1]]))
-        mean = sum_over_processes(exact.sum(axes)) / count
+        count = _sum(exact.new_tensor([x.numel() / x.shape[1]]))
+        mean = _sum(exact.sum(axes)) / count
         centred = exact - mean[:, None, None]
-        variance = sum_over_processes(centred.square().sum(axes)) / count
+        variance = _sum(centred.square().sum(axes)) / count
         self._keep_track(mean.detach(), (variance * (count / (count - 1).clamp(min=1))).detach())
         normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:

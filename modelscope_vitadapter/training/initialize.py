@@ -1,7 +1,8 @@
 """What training starts from: a network in memory, filled as far as checkpoints fit."""
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -31,11 +32,8 @@ TABLE = "relative_position_bias_table"
 SHARED_TABLE = f"rel_pos_bias.{TABLE}"
 """BEiT's pre-training shares one table among its blocks; fine-tuned checkpoints have one each."""
 
-BEIT_PREFIXES = ("backbone.", "encoder.")
-"""What wrappers put before BEiT's own names."""
-
-Fit = Callable[[str, Tensor], Tensor]
-"""A stored tensor, by the network's name for it, resized where it has to be."""
+Choose = Callable[[Mapping[str, object], Mapping[str, Tensor]], Mapping[str, str]]
+"""A file's names and a network's state to `{network name: file name}`."""
 
 logger = get_logger()
 
@@ -69,38 +67,45 @@ def initialize(
             network = build_network(config.settings, adapter_form=adapter_form)
         load_into(network, find_checkpoint(model_dir))
         return Segmenter(network.eval(), config)
-    grid = config.settings.backbone.grid
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(config.settings, adapter_form=adapter_form)
         set_fresh_weights(network)
+    trained, grid = source.settings.backbone.grid, config.settings.backbone.grid
     if not from_scratch:
-        _fill_from_model(network, find_checkpoint(model_dir), source.settings.backbone.grid, grid)
+        path = find_checkpoint(model_dir)
+        taken = _fill(network, path, lambda a, b: plan_keys(a, b).used, [trained], grid)
+        _check_model(network, taken, path)
     if beit is not None:
-        _fill_from_beit(network, beit, grid)
+        _check_beit(network, _fill(network, beit, beit_sources, [], grid), beit)
     return Segmenter(network.eval(), config)
 
 
-def _fill_from_model(
-    network: nn.Module, path: Path, trained_grid: GridSize, grid: GridSize
-) -> None:
-    """Fills a network from the checkpoint of the same architecture with, perhaps, other classes.
+def beit_sources(names: Iterable[str], state: Iterable[str]) -> dict[str, str]:
+    """Which entry of a BEiT checkpoint each parameter of the network is filled from.
 
     Args:
-        network: what the checkpoint has no fitting tensor for stays.
-        path: the checkpoint.
-        trained_grid: crop in patches that it was trained with.
-        grid: the network's; position biases are resized to it.
+        names: of the file: BEiT's own, perhaps with prefixes of wrappers.
+        state: names of the network (`backbone.blocks.0.attn.qkv.weight`).
 
-    Raises:
-        CheckpointError: the file can't be read, or hardly anything of it fits.
+    Returns:
+        `{network name: file name}`, without what BEiT has no part for.
     """
+    available = {
+        hub_name(name).removeprefix("backbone.").removeprefix("encoder."): name for name in names
+    }
+    sources = {}
+    for name in state:
+        bare = name.removeprefix("backbone.")
+        if bare not in available and re.fullmatch(rf"blocks\.\d+\.attn\.{TABLE}", bare):
+            bare = SHARED_TABLE
+        if name.startswith("backbone.") and bare in available:
+            sources[name] = available[bare]
+    return sources
 
-    def fit(name: str, value: Tensor) -> Tensor:
-        is_table = name.endswith(TABLE) and len(value) == table_length(trained_grid)
-        return table_for_window(value, trained_grid, grid) if is_table else value
 
-    taken = _fill(network, path, lambda names, state: plan_keys(names, state).used, fit)
+def _check_model(network: nn.Module, taken: set[str], path: Path) -> None:
+    """Raises CheckpointError where hardly anything of a model's checkpoint fits."""
     sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
     if 2 * sum(sizes.get(name, 0) for name in taken) < sum(sizes.values()):
         raise CheckpointError(
@@ -110,31 +115,8 @@ def _fill_from_model(
         )
 
 
-def _fill_from_beit(network: nn.Module, path: Path, grid: GridSize) -> None:
-    """Fills the ViT's blocks, tokens and patch embedding from a checkpoint of BEiT or BEiT v2.
-
-    Args:
-        network: what BEiT has nothing for stays.
-        path: the checkpoint, pre-trained or fine-tuned.
-        grid: the network's trained crop in patches; position biases are resized to it.
-
-    Raises:
-        CheckpointError: the file can't be read, or is no BEiT of this width and depth.
-    """
-
-    def choose(names: Mapping[str, object], state: Mapping[str, Tensor]) -> dict[str, str]:
-        available = {beit_name(name): name for name in names}
-        sources = {name: beit_source(name, available) for name in state}
-        return {name: available[found] for name, found in sources.items() if found is not None}
-
-    def fit(name: str, value: Tensor) -> Tensor:
-        if not name.endswith(TABLE) or value.ndim != 2:
-            return value
-        side = (math.isqrt(max(len(value) - EXTRA_ROWS, 0)) + 1) // 2
-        is_square = side >= 1 and table_length((side, side)) == len(value)
-        return table_for_window(value, (side, side), grid) if is_square else value
-
-    taken = _fill(network, path, choose, fit)
+def _check_beit(network: nn.Module, taken: set[str], path: Path) -> None:
+    """Raises CheckpointError where a BEiT checkpoint doesn't fill every block."""
     blocks = [name for name, _ in network.named_parameters() if name.startswith("backbone.blocks.")]
     lacking = [name for name in blocks if name not in taken]
     if lacking:
@@ -144,56 +126,33 @@ def _fill_from_beit(network: nn.Module, path: Path, grid: GridSize) -> None:
         )
 
 
-def beit_name(name: str) -> str:
-    """The name that BEiT's own code gives an entry, without the prefixes of wrappers."""
-    bare = hub_name(name)
-    for prefix in BEIT_PREFIXES:
-        bare = bare.removeprefix(prefix)
-    return bare
-
-
-def beit_source(name: str, available: Mapping[str, object]) -> str | None:
-    """Which BEiT entry a parameter of the network is filled from.
-
-    Args:
-        name: of the network's parameter (`backbone.blocks.0.attn.qkv.weight`).
-        available: names that `beit_name` gives.
-
-    Returns:
-        A name from `available`, or None where BEiT has no such part.
-    """
-    if not name.startswith("backbone."):
-        return None
-    bare = name.removeprefix("backbone.")
-    if bare in available:
-        return bare
-    is_table = bare.startswith("blocks.") and bare.endswith(f".attn.{TABLE}")
-    return SHARED_TABLE if is_table and SHARED_TABLE in available else None
-
-
 @torch.no_grad()
 def _fill(
-    network: nn.Module,
-    path: Path,
-    choose: Callable[[Mapping[str, object], Mapping[str, Tensor]], Mapping[str, str]],
-    fit: Fit,
+    network: nn.Module, path: Path, choose: Choose, trained: list[GridSize], grid: GridSize
 ) -> set[str]:
     """Copies what fits of a checkpoint into a network, and logs what it gave.
 
     Args:
-        network: with memory.
+        network: with memory; what the checkpoint has nothing for, or nothing that fits, stays.
         path: the checkpoint.
-        choose: the file's names and the network's state to `{network name: file name}`.
-        fit: see `Fit`.
+        choose: see `Choose`.
+        trained: crops in patches that position biases may have been trained with; a square one is
+            told by their length.
+        grid: the network's, to which they are resized.
 
     Returns:
         Names of the parameters and buffers that were filled.
+
+    Raises:
+        CheckpointError: the file can't be read.
     """
     state = network.state_dict()
     taken: dict[str, str] = {}
     with closing(open_checkpoint(path)) as source:
         for name, file_name in choose(source.tensors, state).items():
-            value = fit(name, source.read(file_name).to(state[name].dtype))
+            value = source.read(file_name).to(state[name].dtype)
+            if name.endswith(TABLE):
+                value = _resized(value, trained, grid)
             if value.shape == state[name].shape:
                 state[name].copy_(value)
                 taken[name] = file_name
@@ -208,3 +167,12 @@ def _fill(
         listing(unused) or "none",
     )
     return set(taken)
+
+
+def _resized(table: Tensor, trained: list[GridSize], grid: GridSize) -> Tensor:
+    """A position bias for the network's windows; itself where its own can't be told."""
+    side = (math.isqrt(max(len(table) - EXTRA_ROWS, 0)) + 1) // 2
+    for own in [*trained, (side, side)]:
+        if table_length(own) == len(table):
+            return table_for_window(table, own, grid)
+    return table

@@ -49,23 +49,17 @@ class Batch:
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
-    """The seed of everything that is random about a sample in an epoch.
+    """The seed of a sample in an epoch of a run with a seed, in [0, 2**63).
 
-    Args:
-        seed: the run's, 0 or above.
-        epoch: counted from 0.
-        index: of the sample, counted from 0.
-
-    Returns:
-        A hash in [0, 2**63), the same on every machine and in every version of numpy
-        (`SeedSequence`, whose answers numpy promises to keep).
+    The same on every machine and in every version of numpy, which promises to keep the answers of
+    `SeedSequence`.
     """
     hashed = np.random.SeedSequence(seed, spawn_key=(epoch, index)).generate_state(1, np.uint64)
     return int(hashed[0] >> np.uint64(1))
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order `(length,)` in which an epoch goes through a data set; arguments as above."""
+    """The order `(length,)` in which an epoch goes through a data set."""
     return np.random.default_rng((seed, epoch)).permutation(length)
 
 
@@ -88,11 +82,10 @@ class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
         self.seed = seed
 
     def __getitem__(self, keys: Sequence[SampleKey]) -> Batch | VitAdapterError:
-        """Reads and augments the samples of a batch.
+        """The batch of some samples.
 
-        Returns:
-            The batch; or the error that a sample raised, since PyTorch's loader puts the worker's
-            traceback before the message of an error that passes through it.
+        Or the error that one of them raised: PyTorch's loader puts the worker's traceback before
+        the message of an error that passes through it.
         """
         seeds = [sample_seed(self.seed, epoch, index) for epoch, index in keys]
         images, classes, names = [], [], []
@@ -125,14 +118,14 @@ class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
 class BatchLoader:
     """Goes through epochs, with workers that live on between them; `close` ends the workers.
 
-    Global batch b of an epoch is the next `batch_size * processes` indices of its order; process p
-    takes its rows `[p * batch_size, (p + 1) * batch_size)`. The last global batch is dropped unless
-    it is whole, so that all processes take as many steps. Global random states stay untouched.
+    Global batch b of an epoch is the next `batch_size` indices of its order, of which each process
+    takes an equal share, in order. The last global batch is dropped unless it is whole, so that all
+    processes take as many steps. Global random states stay untouched.
 
     Args:
         batches: makes them.
-        batch_size: samples in a batch of one process.
-        processes: how many share each global batch.
+        batch_size: samples in a global batch, a multiple of `processes`.
+        processes: how many share it.
         process: which one this is, counted from 0.
         workers: processes that make batches ahead; 0: this one makes them when they are asked for.
         pin_memory: whether batches lie in memory that a GPU can fetch from.
@@ -151,18 +144,16 @@ class BatchLoader:
         workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        self._length, self._seed = len(batches.dataset), batches.seed
-        self._rows = slice(process * batch_size, (process + 1) * batch_size)
-        self._global_size = batch_size * processes
-        if self._length < self._global_size:
-            shared = f" in each of {processes} processes" if processes > 1 else ""
+        self._samples, self._seed, self._size = len(batches.dataset), batches.seed, batch_size
+        share = batch_size // processes
+        self._rows = slice(process * share, (process + 1) * share)
+        if not len(self):
             raise DataSetError(
-                f"the data set for training has {self._length} sample(s), fewer than the "
-                f"{self._global_size} of one step (batch size {batch_size}{shared}). Give more "
-                "samples, or a smaller batch size or fewer processes"
+                f"the data set for training has {self._samples} sample(s), fewer than the "
+                f"{batch_size} of one step (of {processes} process(es) together). Give more "
+                "samples, or a smaller batch size"
             )
-        self._keys: list[list[SampleKey]] = []
-        """Of the batches of the epoch that goes on; what PyTorch's loader goes through."""
+        self._keys: list[list[SampleKey]] = []  # of the batches of the epoch that goes on
         self._loader: DataLoader[Batch | VitAdapterError] | None = DataLoader(
             batches,
             batch_size=None,  # the keys are of whole batches
@@ -178,7 +169,7 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """Batches in a whole epoch."""
-        return self._length // self._global_size
+        return self._samples // self._size
 
     def epoch(self, number: int, first_batch: int = 0) -> Generator[Batch, None, None]:
         """Yields the batches of an epoch; one epoch at a time.
@@ -190,13 +181,11 @@ class BatchLoader:
         Raises:
             DataSetError: an image or a label map can't be used; the error names its file.
         """
-        order = epoch_order(self._length, self._seed, number)
-        whole = order[: len(self) * self._global_size].reshape(-1, self._global_size)
-        self._keys[:] = [
-            [(number, int(index)) for index in batch[self._rows]] for batch in whole[first_batch:]
-        ]
         if self._loader is None:
             raise RuntimeError("this loader is closed: make another one")
+        order = epoch_order(self._samples, self._seed, number)[: len(self) * self._size]
+        batches = order.reshape(-1, self._size)[first_batch:, self._rows].tolist()
+        self._keys[:] = [[(number, index) for index in batch] for batch in batches]
         for batch in self._loader:
             if isinstance(batch, VitAdapterError):
                 raise batch
@@ -216,15 +205,12 @@ def _unchanged(item: Any) -> Any:
 
 
 def prepare_worker(worker: int) -> None:
-    """Keeps a worker to one thread: there are as many workers as the machine shall compute with.
+    """Keeps a worker (its number has no effect) to one thread, and leaves signals to the trainer.
 
-    PyTorch's loader has limited PyTorch already. A forked worker must not count on the threads
-    that OpenCV had started in its parent either.
-
-    Args:
-        worker: its number, of no effect.
+    There are as many workers as the machine shall compute with. PyTorch's loader has limited
+    PyTorch already. A forked worker must not count on the threads that OpenCV had started in its
+    parent either.
     """
-    del worker
     cv2.setNumThreads(0)
     # Ctrl-C goes to a terminal's whole group: the trainer decides when workers end. It ends them
     # by SIGTERM, for which a forked worker would otherwise have the trainer's own handler.

@@ -1,6 +1,6 @@
 """Random changes of colour, after SSD (Liu et al., arXiv 1512.02325, data augmentation).
 
-The ranges and the order are those of mmsegmentation's `PhotoMetricDistortion`.
+Ranges and order are those of mmsegmentation's `PhotoMetricDistortion`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-BRIGHTNESS = 32.0
-"""Largest offset, either sign, of values in 0 to 255."""
+BRIGHTNESS, HUE = 32.0, 18.0
+"""Largest offset of values in 0 to 255, and turn of the hue in units of 2 degrees; either sign."""
 
 FACTORS = (0.5, 1.5)
-"""Of all values, for the contrast; of the saturation in HSV."""
-
-HUE = 18.0
-"""Largest turn of the hue, either sign, in OpenCV's units of 2 degrees."""
-
-PROBABILITY = 0.5
-"""Of each of the four changes, and of the contrast to come first."""
+"""Of the contrast and of the saturation."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +38,8 @@ class Distortion:
 
 
 def draw_distortion(rng: np.random.Generator) -> Distortion:
-    """Draws colour changes; as many numbers whichever of them are used."""
-    used = rng.random(4) < PROBABILITY
+    """Draws colour changes, each with a chance of a half; as many numbers whichever are used."""
+    used = rng.random(4) < 0.5
     drawn = (
         rng.uniform(-BRIGHTNESS, BRIGHTNESS),
         rng.uniform(*FACTORS),
@@ -55,23 +49,15 @@ def draw_distortion(rng: np.random.Generator) -> Distortion:
     brightness, contrast, saturation, hue = (
         float(value) if use else None for value, use in zip(drawn, used, strict=True)
     )
-    first = bool(rng.random() < PROBABILITY)
-    return Distortion(brightness, contrast, first, saturation, hue)
+    return Distortion(brightness, contrast, bool(rng.random() < 0.5), saturation, hue)
 
 
 def distort(image: NDArray[np.uint8], change: Distortion) -> NDArray[np.uint8]:
-    """Changes the colours of an image.
+    """Changes the colours of an image `(H, W, 3)` BGR, which stays as it is.
 
     Brightness, contrast if it comes first, saturation, hue, contrast if it comes last; values are
     cut to 0 to 255 after each. Here they are rounded once at the end, in mmsegmentation to whole
     grey levels after each and to 180 hues.
-
-    Args:
-        image: `(H, W, 3)` BGR; not modified.
-        change: what is done.
-
-    Returns:
-        `(H, W, 3)` BGR.
     """
     values = image.astype(np.float32)
     if change.brightness is not None:

@@ -31,6 +31,7 @@ def _is_whole(value: object) -> bool:
 COUNT: Rule = ("a whole number from 1 up", lambda v: _is_whole(v) and v >= 1)
 COUNT_OR_0: Rule = ("a whole number from 0 up", lambda v: _is_whole(v) and v >= 0)
 ABOVE_0: Rule = ("a number above 0", lambda v: v > 0)
+ABOVE_0_OR_NONE: Rule = ("a number above 0, or None", lambda v: v is None or v > 0)
 FROM_0: Rule = ("a number from 0 up", lambda v: v >= 0)
 SHARE: Rule = ("a number from 0 to 1", lambda v: 0 <= v <= 1)
 BELOW_1: Rule = ("a number from 0 to 1, 1 excluded", lambda v: 0 <= v < 1)
@@ -42,28 +43,14 @@ FACTORS: Rule = ("two factors, 0 < low <= high", lambda v: len(v) == 2 and 0 < v
 DTYPE: Rule = (f"one of {', '.join(DTYPES)}", lambda v: v in DTYPES)
 SWITCH: Rule = ("True or False", lambda v: isinstance(v, bool))
 
-
-def _option(
-    default: Any, rule: Rule, meaning: str, *, free: bool = False, or_none: bool = False
-) -> Any:
-    """A field of the recipe.
-
-    Args:
-        default: the value where nothing is given. Where it is None, None may be given too.
-        rule: what other values are held to.
-        meaning: in a few words, as `vitadapter train --help` shows it.
-        free: it may be another one when a run goes on.
-        or_none: None may be given.
-    """
-    or_none = or_none or default is None
-    about = {"part": "recipe", "rule": rule, "meaning": meaning, "free": free, "or_none": or_none}
-    return field(default=default, metadata=about)
+FIXED, FREE, RUN = "fixed", "free", "run"
+"""Kinds of fields: of the recipe, some of which may be others when a run goes on, and of the run
+beside it, all of which may."""
 
 
-def _run_option(default: Any, rule: Rule, meaning: str) -> Any:
-    """A field of what a run does beside the recipe; it may be another one when a run goes on."""
-    about = {"part": "run", "rule": rule, "meaning": meaning, "free": True}
-    return field(default=default, metadata={**about, "or_none": default is None})
+def _option(default: Any, rule: Rule, meaning: str, kind: str = FIXED) -> Any:
+    """A field, and what `vitadapter train --help` says of it; it may be None if its default is."""
+    return field(default=default, metadata={"rule": rule, "meaning": meaning, "kind": kind})
 
 
 @dataclass(frozen=True)
@@ -77,14 +64,10 @@ class TrainConfig:
         ValueError: a value is not what its field takes; the message names both.
     """
 
-    max_iters: int = _option(80_000, COUNT, "steps", free=True)
-    max_epochs: int | None = _option(
-        None, COUNT, "passes over the data set, in place of a number of steps", free=True
-    )
+    max_iters: int = _option(80_000, COUNT, "steps", FREE)
+    max_epochs: int | None = _option(None, COUNT, "epochs, in place of steps", FREE)
     batch_size: int = _option(16, COUNT, "images in a step, of all processes together")
-    accumulation: int = _option(
-        1, COUNT, "compute a step in N parts, each normalised by itself; less memory", free=True
-    )
+    accumulation: int = _option(1, COUNT, "parts of a step, each normalised by itself", FREE)
     learning_rate: float = _option(2e-5, ABOVE_0, "highest rate, of adapter and head")
     weight_decay: float = _option(0.05, FROM_0, "of matrices and kernels")
     betas: tuple[float, float] = _option((0.9, 0.999), BETAS, "of AdamW")
@@ -98,14 +81,12 @@ class TrainConfig:
     )
     warmup_ratio: float = _option(1e-6, SHARE, "of the rate, where it begins to rise")
     power: float = _option(1.0, ABOVE_0, "exponent of the polynomial along which the rate falls")
-    clip_norm: float | None = _option(0.01, ABOVE_0, "largest norm of the gradients", or_none=True)
-    drop_path: float | None = _option(
-        None, BELOW_1, "rate of stochastic depth; default: the model's"
-    )
+    clip_norm: float | None = _option(0.01, ABOVE_0_OR_NONE, "largest norm of the gradients")
+    drop_path: float | None = _option(None, BELOW_1, "stochastic depth; default: the model's")
     checkpoint_activations: bool | None = _option(
-        None, SWITCH, "compute activations twice to save memory; default: the model's", free=True
+        None, SWITCH, "compute activations twice to save memory; default: the model's", FREE
     )
-    dtype: str = _option("float32", DTYPE, "what products are computed in", free=True)
+    dtype: str = _option("float32", DTYPE, "of products; default: float32", FREE)
     sync_batch_norm: bool = _option(True, SWITCH, "batch norms see the batch of all processes")
     ratio_range: tuple[float, float] = _option((0.5, 2.0), FACTORS, "of random resizing")
     cat_max_ratio: float = _option(0.75, SHARE, "largest share of a crop that one class may have")
@@ -113,29 +94,29 @@ class TrainConfig:
     photometric: bool = _option(True, SWITCH, "distort brightness, contrast, saturation and hue")
     seed: int = _option(42, COUNT_OR_0, "of everything random")
 
-    log_interval: int = _run_option(50, COUNT, "steps between lines of the log")
-    evaluation_interval: int | None = _run_option(
-        None, COUNT_OR_0, "steps between evaluations, 0 for none; default: 10 in a run"
+    log_interval: int = _option(50, COUNT, "steps between lines of the log", RUN)
+    evaluation_interval: int | None = _option(
+        None, COUNT_OR_0, "steps between evaluations, 0 for none; default: 10 in a run", RUN
     )
-    checkpoint_interval: int | None = _run_option(
-        None, COUNT, "steps between checkpoints; default: one after each evaluation"
+    checkpoint_interval: int | None = _option(
+        None, COUNT, "steps between checkpoints; default: one after each evaluation", RUN
     )
-    max_checkpoints: int = _run_option(2, COUNT, "checkpoints that are kept")
-    sample_pictures: int = _run_option(4, COUNT_OR_0, "images drawn with every evaluation")
-    workers: int = _run_option(2, COUNT_OR_0, "processes that read and augment images")
-    tensorboard: bool = _run_option(True, SWITCH, "write files for TensorBoard")
+    max_checkpoints: int = _option(2, COUNT, "checkpoints that are kept", RUN)
+    sample_pictures: int = _option(4, COUNT_OR_0, "images drawn with every evaluation", RUN)
+    workers: int = _option(2, COUNT_OR_0, "processes that read and augment images", RUN)
+    tensorboard: bool = _option(True, SWITCH, "write files for TensorBoard", RUN)
 
     def __post_init__(self) -> None:
         for one in fields(self):
             value, (expected, holds) = getattr(self, one.name), one.metadata["rule"]
-            if value is None and one.metadata["or_none"]:
+            if value is None and one.default is None:
                 continue
             try:
                 fine = bool(holds(value))
-            except TypeError:  # of another kind altogether
+            except TypeError:  # of another type altogether
                 fine = False
             if not fine:
-                or_none = ", or None" if one.metadata["or_none"] else ""
+                or_none = ", or None" if one.default is None else ""
                 raise ValueError(f"{one.name} is {value!r}: expected {expected}{or_none}")
 
     def changed(self, part: str, options: Mapping[str, object]) -> TrainConfig:
@@ -162,9 +143,8 @@ class TrainConfig:
 
     def fixed(self) -> dict[str, Any]:
         """The values that must stay as they are when a run goes on, by name."""
-        return {
-            one.name: getattr(self, one.name) for one in fields(self) if not one.metadata["free"]
-        }
+        kept = [one.name for one in fields(self) if one.metadata["kind"] == FIXED]
+        return {name: getattr(self, name) for name in kept}
 
     def warmup(self, max_iters: int) -> int:
         """Steps of the warm-up in a run of `max_iters` steps."""
@@ -186,7 +166,7 @@ class TrainConfig:
 
 def options_of(part: str) -> list[Field[Any]]:
     """The fields of a part of `TrainConfig`, `recipe` or `run`."""
-    return [one for one in fields(TrainConfig) if one.metadata["part"] == part]
+    return [one for one in fields(TrainConfig) if (one.metadata["kind"] == RUN) == (part == "run")]
 
 
 def parse_freeze(value: object) -> str:

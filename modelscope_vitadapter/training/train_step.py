@@ -138,27 +138,23 @@ class TrainStep:
             with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]
                 images = batch.images[rows].to(self.device, non_blocking=True)
                 losses = self.network(images, batch.classes[rows], batch.seeds[rows])
-                values = _means(losses)
-                _check_finite(values, losses, batch.names[rows])
+                values = _finite_means(losses, batch.names[rows])
                 self.scaler.scale(losses["loss"] / self.parts).backward()
             for name, value in values.items():
                 totals[name] = totals.get(name, 0.0) + value / self.parts
         return totals
 
 
-def _means(losses: dict[str, Tensor]) -> dict[str, float]:
-    """Means over processes, brought to the host at once."""
-    stacked = torch.stack([loss.detach().float() for loss in losses.values()])
-    means = (summed(stacked) / process_count()).tolist()
-    return dict(zip(losses, means, strict=True))
-
-
-def _check_finite(values: dict[str, float], losses: dict[str, Tensor], names: list[str]) -> None:
-    """Raises in all processes where the loss of any is not finite."""
+def _finite_means(losses: dict[str, Tensor], names: list[str]) -> dict[str, float]:
+    """Means over processes, brought to the host at once; raises in all where one isn't finite."""
+    local = torch.stack([loss.detach().float() for loss in losses.values()])
+    means = (summed(local) / process_count()).tolist()
+    values = dict(zip(losses, means, strict=True))
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
-        own = [] if all(bool(loss.isfinite()) for loss in losses.values()) else names
+        own = [] if bool(local.isfinite().all()) else names
         raise _not_finite(f"the loss ({', '.join(bad)})", values["loss"], gathered(own))
+    return values
 
 
 def _not_finite(what: str, value: float, names: list[list[str]]) -> NotFiniteLossError:

@@ -3,10 +3,12 @@ import argparse
 import pytest
 
 from modelscope_vitadapter.command.data_arguments import (
+    LABEL_IDS,
     add_data_arguments,
     data_options,
     data_source,
 )
+from modelscope_vitadapter.datasets.label_ids import NAMED
 from modelscope_vitadapter.datasets.opening import open_labelled
 from modelscope_vitadapter.errors import DataSetError
 from tests.datasets.makers import folder_of
@@ -22,6 +24,10 @@ def test_options_are_those_of_open_labelled(tmp_path):
     assert len(pictures) == 2
     assert pictures.label_ids.reduce_zero_label
     assert open_labelled(folder_of(tmp_path), **data_options(parser.parse_args([])))
+
+
+def test_the_names_of_label_ids_are_all_that_there_are():
+    assert sorted(NAMED) == list(LABEL_IDS)
 
 
 def test_two_folders(tmp_path):

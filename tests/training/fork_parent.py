@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import torch
 
-from tests.training.test_loader import loader_of, same
 from tests.training.drawn_images import DrawnImages
+from tests.training.test_loader import loader_of, same
 
 
 def main():

@@ -96,7 +96,9 @@ def beit_checkpoint(model, path, *, side=4, shared=False, wrap="model"):
             state[bare] = torch.randn(rows, *value.shape[1:], generator=generator)
     tables = [name for name in state if name.endswith(TABLE)]
     if shared:
-        state[f"rel_pos_bias.{TABLE}"] = [state.pop(name) for name in tables][0]
+        state[f"rel_pos_bias.{TABLE}"] = state[tables[0]]
+        for name in tables:
+            del state[name]
     state["lm_head.weight"] = torch.zeros(3, 48)
     torch.save({wrap: state} if wrap else state, path)
     return state

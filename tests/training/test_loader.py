@@ -141,7 +141,7 @@ def test_slices_of_two_processes_make_up_the_double_batch(workers):
     whole = epochs(DrawnImages(14), 0, 1, batch_size=4)
     datasets = [DrawnImages(14), DrawnImages(14)]
     parts = [
-        epochs(one, 0, 1, processes=2, process=process, workers=workers)
+        epochs(one, 0, 1, batch_size=4, processes=2, process=process, workers=workers)
         for process, one in enumerate(datasets)
     ]
     assert len(whole) == len(parts[0]) == len(parts[1]) == 6
@@ -183,8 +183,8 @@ def test_what_a_data_set_raises_tells_which_sample(workers):
 @pytest.mark.parametrize("count", [0, 3])
 def test_a_data_set_below_one_step_is_refused(count):
     with pytest.raises(DataSetError, match=rf"has {count} sample.*the 4 of one step"):
-        loader_of(DrawnImages(count), processes=2)
-    assert len(loader_of(DrawnImages(4), processes=2)) == 1
+        loader_of(DrawnImages(count), batch_size=4, processes=2)
+    assert len(loader_of(DrawnImages(4), batch_size=4, processes=2)) == 1
 
 
 @pytest.mark.parametrize("workers", [0, 1])
