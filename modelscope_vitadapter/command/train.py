@@ -28,10 +28,11 @@ from modelscope_vitadapter.command.data_arguments import (
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.training.run_directory import latest_checkpoint
 from modelscope_vitadapter.training.train_config import (
+    CROP,
     DTYPES,
-    FREEZE,
+    FREEZE_CHOICES,
     TrainConfig,
-    check_crop,
+    check,
     options_of,
 )
 
@@ -114,8 +115,8 @@ def _add_start_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--freeze",
-        choices=FREEZE,
-        default=FREEZE[0],
+        choices=FREEZE_CHOICES,
+        default="nothing",
         help="what stays as it is: beit leaves adapter and head, backbone leaves the head",
     )
     group.add_argument("--adapter-form", help="builtin (default) or authors, see the README")
@@ -138,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
         recipe["clip_norm"] = None
     TrainConfig().changed("recipe", recipe).changed("run", options)  # told before much is imported
     if arguments.crop is not None:
-        check_crop(arguments.crop)
+        check("crop", arguments.crop, CROP)
     output = Path(arguments.output)
     checkpoint = latest_checkpoint(output) if arguments.resume else None
     if arguments.resume and checkpoint is None:

@@ -25,13 +25,13 @@ RESULT_NAME = "eval_result.txt"
 
 
 def save_checkpoint(trainer: Any, checkpoint: Path, output: Path) -> None:
-    """Writes weights and what else is needed to go on, each file aside, and renames it.
+    """Writes weights, and then what else is needed to go on, each file aside before it is renamed.
 
     Args:
         trainer: after a step, which `trainer.iter` doesn't count yet.
-        checkpoint: the files' common name, see `run_directory`; the state is written last.
-        output: a directory in the hub's layout for the model. The weights are put into it as a
-            link where the file system has links.
+        checkpoint: see `run_directory`.
+        output: a directory in the hub's layout for the model, with a link to the weights, or, on
+            file systems without links, a copy.
     """
     weights, state = checkpoint_files(checkpoint)
     save_state_dict(trainer.model.model.state_dict(), weights)
@@ -56,11 +56,7 @@ def save_checkpoint(trainer: Any, checkpoint: Path, output: Path) -> None:
 
 
 def load_checkpoint(trainer: Any, checkpoint: Path) -> None:
-    """Has a trainer go on with a run.
-
-    Args:
-        trainer: with model, optimiser, schedule, scaler and hooks.
-        checkpoint: the files' common name, or the weights' path.
+    """Has a trainer, which has all that takes steps, go on with a run.
 
     Raises:
         CheckpointError: a file is missing, damaged, or of another run; nothing is changed then.
@@ -72,10 +68,10 @@ def load_checkpoint(trainer: Any, checkpoint: Path) -> None:
             f"'{state}' is no training state of this version: go on with the version that wrote "
             "it, or begin a run with its weights' directory (output) as the model."
         )
-    before, now = content["run"], trainer.identity()
+    before = content["run"]
     changed = [
         f"{name} was {before[name]!r} and is {value!r}"
-        for name, value in now.items()
+        for name, value in trainer.identity().items()
         if before[name] != value
     ]
     if changed:
@@ -106,12 +102,6 @@ def load_weights(trainer: Any, checkpoint: Path) -> None:
         raise CheckpointError(
             f"'{path}' holds another network's weights: {error}. Give a checkpoint of this run."
         ) from error
-
-
-def remove_checkpoint(checkpoint: Path) -> None:
-    """Removes a checkpoint's files."""
-    for path in checkpoint_files(checkpoint):
-        path.unlink(missing_ok=True)
 
 
 def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:

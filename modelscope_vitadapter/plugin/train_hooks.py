@@ -12,9 +12,14 @@ from modelscope.utils.constant import ModelFile
 
 from modelscope_vitadapter.distributed import process_index
 from modelscope_vitadapter.logs import get_logger
-from modelscope_vitadapter.plugin.train_checkpoints import remove_checkpoint, save_checkpoint
+from modelscope_vitadapter.plugin.train_checkpoints import save_checkpoint
 from modelscope_vitadapter.training.evaluating import METRIC, draw_samples
-from modelscope_vitadapter.training.run_directory import BEST, PERIODIC, saved_checkpoints
+from modelscope_vitadapter.training.run_directory import (
+    BEST,
+    PERIODIC,
+    checkpoint_files,
+    saved_checkpoints,
+)
 from modelscope_vitadapter.training.train_config import TrainConfig
 
 logger = get_logger()
@@ -23,24 +28,22 @@ logger = get_logger()
 class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
     """Evaluates, keeps the best model, and saves checkpoints; also after the last step.
 
-    Attributes:
-        best: the best metric so far.
-
     Args:
         folder: the run's directory.
-        config: how many samples are drawn, and how many checkpoints kept beside the best one,
-            those of an earlier part of the run included.
-        evaluates_every: steps between evaluations; 0 for none.
-        saves_every: steps between checkpoints.
+        config: how often, how many samples are drawn, and how many checkpoints kept beside the best
+            one, those of an earlier part of the run included.
+        max_iters: steps of the whole run.
+        evaluates: whether there is a data set for evaluation.
     """
 
     PRIORITY = Priority.LOW  # before logs and `EarlyStopHook`, which want to know the metrics
 
     def __init__(
-        self, folder: Path, config: TrainConfig, *, evaluates_every: int, saves_every: int
+        self, folder: Path, config: TrainConfig, max_iters: int, *, evaluates: bool
     ) -> None:
         self.folder, self.config = folder, config
-        self.evaluates_every, self.saves_every = evaluates_every, saves_every
+        self.evaluates_every = config.evaluates_every(max_iters) if evaluates else 0
+        self.saves_every = config.saves_every(max_iters)
         self.best = -math.inf
         self._saved = 0
 
@@ -94,7 +97,8 @@ class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
     def _remove(self, checkpoints: list[Path], *, but: str) -> None:
         for one in checkpoints:
             if process_index() == 0 and one.name != but:
-                remove_checkpoint(one)
+                for path in checkpoint_files(one):
+                    path.unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, float]:
         """What resuming needs."""
@@ -105,24 +109,14 @@ class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
         self.best = state_dict["best"]
 
 
-def run_hooks(config: TrainConfig, folder: Path, max_iters: int, *, evaluates: bool) -> list[Hook]:
-    """The hooks of a run.
-
-    Args:
-        config: how often they do something.
-        folder: the run's directory.
-        max_iters: steps of the whole run.
-        evaluates: whether there is a data set for evaluation.
-    """
+def run_hooks(folder: Path, config: TrainConfig, max_iters: int, *, evaluates: bool) -> list[Hook]:
+    """The hooks of a run; arguments as of `EvaluateAndSaveHook`."""
     interval = config.log_interval
-    evaluating = EvaluateAndSaveHook(
-        folder,
-        config,
-        evaluates_every=config.evaluates_every(max_iters) if evaluates else 0,
-        saves_every=config.saves_every(max_iters),
-    )
-    text = TextLoggerHook(interval=interval, by_epoch=False, out_dir=str(folder))
-    hooks = [IterTimerHook(), evaluating, text]
+    hooks = [
+        IterTimerHook(),
+        EvaluateAndSaveHook(folder, config, max_iters, evaluates=evaluates),
+        TextLoggerHook(interval=interval, by_epoch=False, out_dir=str(folder)),
+    ]
     if config.tensorboard and find_spec("tensorboard") is not None:
         hooks.append(TensorboardHook(interval=interval, by_epoch=False))
     elif config.tensorboard:

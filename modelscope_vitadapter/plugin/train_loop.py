@@ -1,10 +1,9 @@
 """The loop over steps: through epochs, from the middle of one, until it is asked to stop."""
 
-import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any
@@ -19,8 +18,6 @@ from modelscope_vitadapter.plugin.train_hooks import EvaluateAndSaveHook
 from modelscope_vitadapter.training.loader import Batch, BatchLoader
 from modelscope_vitadapter.training.train_step import TrainStep
 
-Handler = Callable[[int, FrameType | None], Any] | int | None
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 ONE_REQUEST = 1.0
@@ -32,8 +29,7 @@ logger = get_logger()
 class StopRequest:
     """Remembers that Ctrl-C or SIGTERM came; a second one acts at once."""
 
-    def __init__(self) -> None:
-        self.asked = False
+    asked = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -41,29 +37,25 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        asked_at = -math.inf
+        before = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
+        asked_at = 0.0
 
         def take(number: int, frame: FrameType | None) -> None:
             nonlocal asked_at
-            if self.asked and time.monotonic() - asked_at > ONE_REQUEST:
-                _restore(before)
-                signal.raise_signal(number)
-            elif not self.asked:
+            if not self.asked:
                 self.asked, asked_at = True, time.monotonic()
                 logger.warning("Stopping after this step, with a checkpoint; again: at once.")
+            elif time.monotonic() - asked_at > ONE_REQUEST:
+                signal.signal(number, before[signal.Signals(number)])
+                signal.raise_signal(number)
 
         for number in SIGNALS:
             signal.signal(number, take)
         try:
             yield
         finally:
-            _restore(before)
-
-
-def _restore(handlers: dict[signal.Signals, Handler]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untyped
@@ -107,23 +99,13 @@ class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untype
         asked = self.stop_request.asked or self._stop_training
         self._stop_training = bool(summed(torch.tensor(float(asked), device=self.device)) > 0)
         if self._stop_training:
-            for hook in self.hooks:
-                if isinstance(hook, EvaluateAndSaveHook):
-                    hook.save(self)
+            for hook in self.get_hook(EvaluateAndSaveHook):
+                hook.save(self)
         self._iter += 1
 
     def train_step(self, model: Any, inputs: Batch) -> None:
-        """Has the optimiser take a step; its losses go into the log.
-
-        Args:
-            model: of no effect: `stepping` has the network.
-            inputs: this process's samples.
-
-        Raises:
-            NotFiniteLossError: the step can't be taken.
-        """
+        """Takes a step of `stepping`'s network, whatever `model` is; its losses go into the log."""
         self.train_outputs = self.stepping(inputs)
-        rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.log_buffer.output["lr"] = max(rates)
+        self.log_buffer.output["lr"] = max(group["lr"] for group in self.optimizer.param_groups)
         self.log_buffer.update(self.train_outputs)
         self.lr_scheduler.step()

@@ -44,10 +44,13 @@ from modelscope_vitadapter.training.criterion import Mask2FormerCriterion
 from modelscope_vitadapter.training.evaluating import evaluate_segmenter
 from modelscope_vitadapter.training.initialize import initialize
 from modelscope_vitadapter.training.loader import AugmentedBatches, BatchLoader
-from modelscope_vitadapter.training.network_options import arrange_network
-from modelscope_vitadapter.training.optimizer import build_optimizer, build_schedule
+from modelscope_vitadapter.training.optimizer import (
+    arrange_network,
+    build_optimizer,
+    build_schedule,
+)
 from modelscope_vitadapter.training.run_directory import latest_checkpoint
-from modelscope_vitadapter.training.train_config import TrainConfig, parse_freeze
+from modelscope_vitadapter.training.train_config import FREEZE, TrainConfig, check
 from modelscope_vitadapter.training.train_step import TrainingNetwork, TrainStep
 
 HANDED_ON = ("callbacks", "cfg_modify_fn", "cfg_options", "arg_parse_fn")
@@ -68,31 +71,27 @@ class VitAdapterSegmentationTrainer(StepLoop):
 
     Args:
         model: a model id, a model directory, or a model of this package.
-        train_dataset: a data set with labels, see `datasets.opening.open_labelled`.
-        eval_dataset: the same, or None.
-        train_split: which part of a folder, or of tables by split, is trained on.
-        eval_split: the same for evaluation.
+        train_dataset, eval_dataset: data sets with labels, see `datasets.opening.open_labelled`.
+        train_split, eval_split: which parts of them are used, where they have parts.
         work_dir: where checkpoints, logs and sample images are written.
         classes: names of the classes by id. By default those that the training data names
             (`classes.txt`), then the model's own. Parts of the head that don't fit start fresh.
         palette: `[R, G, B]` of each class.
         crop: height and width in pixels, a multiple of 32, of the windows that are trained on and
             tested with, and the scale of images with them; by default the model's own.
-        from_scratch: start without the weights of `model`, of which only `mmcv_config.py` is then
-            needed.
+        from_scratch: of `model` only `mmcv_config.py` is used.
         beit: checkpoint of a BEiT backbone to start from.
         freeze: `nothing`, `beit` (adapter and head are trained) or `backbone` (the head is).
-        recipe: fields of `training.train_config.TrainConfig` that shall be otherwise than in the
-            paper: steps, rates, augmentation.
+        recipe: fields of `TrainConfig` that shall be otherwise than in the paper.
         run: its other fields: how often a run reports, evaluates and saves, its workers.
         data_options: arguments of `open_labelled` (`label_ids`, `image_column`, ...).
         check_data: read all images and label maps before training starts.
         adapter_form: see `VitAdapterSemanticSegmentation`.
         device: `gpu`, `cpu`, `cuda:N`; under torchrun `gpu` is the GPU of the process.
-        max_epochs: of the recipe, as is `seed`.
+        max_epochs, seed: of the recipe.
         model_revision: of a model id.
         trust_remote_code: see `load_model_config`.
-        **kwargs: `HANDED_ON`, which `EpochBasedTrainer` takes.
+        **kwargs: `HANDED_ON`, for `EpochBasedTrainer`.
 
     Raises:
         DataSetError: a data set can't be used; its message lists files.
@@ -133,14 +132,15 @@ class VitAdapterSegmentationTrainer(StepLoop):
         further = {name: value for name, value in further.items() if value is not None}
         config = TrainConfig().changed("recipe", {**(recipe or {}), **further})
         self.train_config = config.changed("run", run or {})
-        self.freeze, self.adapter_form = parse_freeze(freeze), parse_adapter_form(adapter_form)
+        self.freeze, self.adapter_form = freeze or "nothing", parse_adapter_form(adapter_form)
+        check("freeze", self.freeze, FREEZE)
         self.stop_request = StopRequest()
         place = _own_device(device)
         join_group(on_gpu=place.type == "cuda")
         _check_divisible(self.train_config)
         options = data_options or {}
-        self.train_dataset = _opened(train_dataset, train_split, options)
-        self.eval_dataset = _opened(eval_dataset, eval_split, options, for_evaluation=True)
+        self.train_dataset: Any = _opened(train_dataset, train_split, options)
+        self.eval_dataset: Any = _opened(eval_dataset, eval_split, options, for_evaluation=True)
         if classes is None and self.train_dataset is not None:
             classes = classes_of(self.train_dataset)
         changes = {"classes": classes, "palette": palette, "crop": crop}
@@ -201,7 +201,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
                 **{name: kwargs[name] for name in HANDED_ON if name in kwargs},
             )
         evaluates = self.eval_dataset is not None
-        for hook in run_hooks(self.train_config, work_dir, self.max_iters, evaluates=evaluates):
+        for hook in run_hooks(work_dir, self.train_config, self.max_iters, evaluates=evaluates):
             self.register_hook(hook)
 
     def get_or_download_model_dir(self, model: str, *args: Any, **kwargs: Any) -> str:
@@ -252,7 +252,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
                 "test_cfg=dict(mode='slide', crop_size=..., stride=...) to know what to crop to"
             )
         batches = AugmentedBatches(
-            _required(self.train_dataset, "training"),
+            self.train_dataset,
             Augmentation.of(config, model.segmenter.config.transform, crop),
             num_classes=model.num_classes,
             seed=config.seed,
@@ -275,6 +275,8 @@ class VitAdapterSegmentationTrainer(StepLoop):
             TrainingError: there is nothing to train on, or the run's directory has checkpoints, and
                 none is given to go on from.
         """
+        if self.train_dataset is None:
+            raise TrainingError("there is no data set for training: give `train_dataset`")
         if checkpoint_path is None and latest_checkpoint(Path(self.work_dir)) is not None:
             raise TrainingError(
                 f"'{self.work_dir}' has checkpoints of another run: go on from one of them "
@@ -308,7 +310,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         """What must not change when a run goes on."""
         return {
             **self.train_config.fixed(),
-            "data set": identity_of(_required(self.train_dataset, "training")),
+            "data set": identity_of(self.train_dataset),
             "classes": list(self.model.CLASSES),
             "freeze": self.freeze,
             "crop": self.model.windows.crop_size,
@@ -322,12 +324,13 @@ class VitAdapterSegmentationTrainer(StepLoop):
             checkpoint_path: a checkpoint of this trainer whose weights are loaded before.
             **kwargs: ModelScope's other arguments; they have no effect.
         """
-        dataset = _required(self.eval_dataset, "evaluation")
+        if self.eval_dataset is None:
+            raise TrainingError("there is no data set for evaluation: give `eval_dataset`")
         if checkpoint_path is not None:
             load_weights(self, Path(checkpoint_path))
         self.model.to(self.device).eval()
         self._mode = ModeKeys.EVAL
-        self._metric_values = evaluate_segmenter(self.model.segmenter, dataset)
+        self._metric_values = evaluate_segmenter(self.model.segmenter, self.eval_dataset)
         return self._metric_values
 
 
@@ -374,13 +377,3 @@ def _opened(
     except DataSetNotFoundError as error:
         hint = ". To train without evaluation give no eval_dataset (--no-evaluation)"
         raise DataSetNotFoundError(f"{error}{hint if for_evaluation else ''}") from error
-
-
-def _required(dataset: LabelledPictures | None, purpose: str) -> LabelledPictures:
-    """A data set that has to be there."""
-    if dataset is None:
-        raise TrainingError(
-            f"there is no data set for {purpose}: give the trainer `train_dataset` for training "
-            "and `eval_dataset` for evaluation"
-        )
-    return dataset

@@ -9,9 +9,10 @@ from typing import Any
 from modelscope_vitadapter.config.config_dict import ConfigDict
 from modelscope_vitadapter.config.criterion_settings import NO_OBJECT_WEIGHT
 from modelscope_vitadapter.config.model_config import ModelConfig, parse_model_config
+from modelscope_vitadapter.config.settings import WindowSettings
 from modelscope_vitadapter.config.unreadable import Unreadable
 from modelscope_vitadapter.errors import ConfigError, TrainingError
-from modelscope_vitadapter.training.train_config import check_crop
+from modelscope_vitadapter.training.train_config import CROP, check
 
 Palette = Sequence[Sequence[int]]
 """`[R, G, B]` of each class, 0 to 255."""
@@ -48,7 +49,7 @@ def changed_config(
         ValueError: the crop is no multiple of 32.
     """
     if crop is not None:
-        check_crop(crop)
+        check("crop", crop, CROP)
     own = list(config.classes)
     names = own if classes is None else list(classes)
     _check_names(names)
@@ -62,20 +63,16 @@ def changed_config(
         raise ConfigError(
             f"the palette has {len(palette)} colours for {len(names)} classes: expected one each"
         )
-    values = _plain(
-        {
-            "CLASSES": names,
-            "PALETTE": [list(colour) for colour in palette],
-            "model": config.config["model"],
-            "data": {"test": {"pipeline": config.config["data"]["test"]["pipeline"]}},
-        }
-    )
-    if values["model"].get("test_cfg") is None and config.config.get("test_cfg") is not None:
-        values["model"]["test_cfg"] = _plain(config.config["test_cfg"])
-    _set_classes(values["model"]["decode_head"], len(names))
+    before = _plain(config.config)
+    model, pipeline = before["model"], before["data"]["test"]["pipeline"]
+    model["test_cfg"] = model.get("test_cfg") or before.get("test_cfg")
+    _set_classes(model["decode_head"], len(names))
     if crop is not None:
-        _set_crop(values, config, crop)
-    return parse_model_config(ConfigDict(values))
+        factor = _set_crop(model, windows, crop)
+        pipeline = _rescaled(pipeline, factor)
+    colours = [list(colour) for colour in palette]
+    values = {"CLASSES": names, "PALETTE": colours, "model": model}
+    return parse_model_config(ConfigDict(values, data={"test": {"pipeline": pipeline}}))
 
 
 def config_text(config: ModelConfig) -> str:
@@ -118,16 +115,15 @@ def _set_classes(head: dict[str, Any], count: int) -> None:
         loss["class_weight"] = [1.0] * count + list(listed[-1:] or [NO_OBJECT_WEIGHT])
 
 
-def _set_crop(values: dict[str, Any], config: ModelConfig, crop: int) -> None:
-    """Makes a configuration of plain values one for another crop, in place."""
-    size, strides = config.settings.windows.crop_size, config.settings.windows.stride
+def _set_crop(model: dict[str, Any], windows: WindowSettings, crop: int) -> float:
+    """Makes a model's configuration one for another crop, in place; gives the factor of sizes."""
+    size, strides = windows.crop_size, windows.stride
     if size is None or strides is None or size[0] != size[1]:
         raise ConfigError(
             f"the model has {'no' if size is None else 'oblong'} windows, so crop={crop} has no "
             "meaning: expected test_cfg=dict(mode='slide', crop_size=(N, N), stride=...). Set the "
             "size that is wanted in mmcv_config.py"
         )
-    model = values["model"]
     if model["backbone"].get("use_abs_pos_emb"):
         raise ConfigError(
             f"the backbone has use_abs_pos_emb=True, so crop={crop} can't be had: absolute "
@@ -137,27 +133,18 @@ def _set_crop(values: dict[str, Any], config: ModelConfig, crop: int) -> None:
     model["backbone"]["img_size"] = crop
     model["test_cfg"]["crop_size"] = (crop, crop)
     model["test_cfg"]["stride"] = tuple(max(round(stride * factor), 1) for stride in strides)
-    steps = values["data"]["test"]["pipeline"]
-    values["data"]["test"]["pipeline"] = [_rescaled(step, factor) for step in steps]
+    return factor
 
 
-def _rescaled(step: Any, factor: float) -> Any:
-    """A step of a test pipeline, and the steps in it, with other sizes of images."""
-    if not isinstance(step, dict):
-        return step
-    changed = dict(step)
-    for name, whole in (("img_scale", True), ("size", True), ("scale_factor", False)):
-        if changed.get(name) is not None:
-            changed[name] = _scaled(changed[name], factor, whole=whole)
-    if isinstance(changed.get("transforms"), (list, tuple)):
-        changed["transforms"] = [_rescaled(inner, factor) for inner in changed["transforms"]]
-    return changed
-
-
-def _scaled(sizes: Any, factor: float, *, whole: bool) -> Any:
-    if isinstance(sizes, (list, tuple)):
-        return type(sizes)(_scaled(one, factor, whole=whole) for one in sizes)
-    return max(round(sizes * factor), 1) if whole else sizes * factor
+def _rescaled(value: Any, factor: float, key: str = "") -> Any:
+    """A part of a test pipeline, the value of a key, with other sizes of images."""
+    if isinstance(value, dict):
+        return {name: _rescaled(one, factor, name) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_rescaled(one, factor, key) for one in value)
+    if key not in ("img_scale", "size", "scale_factor") or not isinstance(value, (int, float)):
+        return value
+    return value * factor if key == "scale_factor" else max(round(value * factor), 1)
 
 
 def _plain(value: Any) -> Any:

@@ -41,15 +41,11 @@ class Targets:
 
 
 def targets_of(classes: Tensor, device: torch.device | str) -> list[Targets]:
-    """The targets of a batch, on `device`.
+    """The targets of label maps `(B, H, W)`, on `device`; ids below 0 (ignored) belong to none.
 
     Which classes are there is found where the label maps lie (on the host: nothing waits for an
     accelerator), and the maps cross over as they are, not as a mask for each class. Classes are
     counted and not sorted, which takes a tenth of the time for a crop.
-
-    Args:
-        classes: `(B, H, W)` integers; ids below 0 (ignored) belong to no target.
-        device: where the criterion computes.
     """
     present = [
         torch.bincount(ids[ids >= 0].long()).nonzero().flatten() for ids in classes.flatten(1)
@@ -123,25 +119,29 @@ class Mask2FormerCriterion(nn.Module):
             masks = masks.clamp(min=1.0)
             divisors = torch.stack([class_weights, masks, masks], dim=1)
             losses = torch.stack(sums) * self.part_weight * process_count() / divisors
-        return _named(losses)
+        named = {"loss": losses.sum()}
+        last = len(losses) - 1
+        for layer in (last, *range(last)):
+            prefix = "" if layer == last else f"d{layer}."
+            for part, value in zip(PARTS, losses[layer].detach(), strict=True):
+                named[prefix + part] = value
+        return named
 
     @torch.no_grad()
     def _costs(
         self, predictions: Sequence[Prediction], targets: Sequence[Targets], points: SeededPoints
     ) -> list[list[Tensor]]:
         """Matching costs `[L][B]` of `(Q, N)`."""
-        count = self.settings.points.num_points
+        settings = self.settings
 
         def cost(layer: int, image: int) -> Tensor:
             class_logits, mask_logits = (logits[image].float() for logits in predictions[layer])
             target = targets[image]
             if not len(target.labels):
                 return class_logits.new_zeros(len(class_logits), 0)
-            own = points.for_matching(layer, image, count)
-            at_points = sample_maps(mask_logits, own), sample_masks(target.masks, own)
-            return matching_costs(
-                class_logits, at_points[0], target.labels, at_points[1], self.settings
-            )
+            own = points.for_matching(layer, image, settings.points.num_points)
+            logits, truth = sample_maps(mask_logits, own), sample_masks(target.masks, own)
+            return matching_costs(class_logits, logits, target.labels, truth, settings)
 
         images = range(len(targets))
         return [[cost(layer, image) for image in images] for layer in range(len(predictions))]
@@ -187,14 +187,3 @@ class Mask2FormerCriterion(nn.Module):
         at_points, truth = sample_maps(joined, torch.cat(where)), torch.cat(truths)
         of_dice = dice_loss(at_points, truth, self.settings.loss_dice_eps)
         return torch.stack([of_classes, mask_loss(at_points, truth), of_dice])
-
-
-def _named(losses: Tensor) -> dict[str, Tensor]:
-    """Weighted losses `(L, 3)` by mmdet's names, the last prediction's first, and their sum."""
-    named = {"loss": losses.sum()}
-    last = len(losses) - 1
-    for layer in (last, *range(last)):
-        prefix = "" if layer == last else f"d{layer}."
-        for part, value in zip(PARTS, losses[layer].detach(), strict=True):
-            named[prefix + part] = value
-    return named

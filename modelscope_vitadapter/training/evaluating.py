@@ -27,11 +27,9 @@ OPACITY = 0.6
 
 def evaluate_segmenter(segmenter: Segmenter, dataset: LabelledPictures) -> dict[str, float]:
     """`mIoU`, `aAcc` and `mAcc`, 0 to 1, shared by all processes; in evaluation mode."""
-
-    def segment(images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[Any]]:
-        return class_maps(segmenter, images)
-
-    found = figures(measure(segment, dataset, segmenter.config.settings.head.num_classes).counts)
+    classes = segmenter.config.settings.head.num_classes
+    matrix = measure(lambda images: class_maps(segmenter, images), dataset, classes)
+    found = figures(matrix.counts)
     return {METRIC: found.mIoU, "aAcc": found.aAcc, "mAcc": found.mAcc}
 
 
@@ -43,16 +41,10 @@ def class_maps(segmenter: Segmenter, images: Iterable[NDArray[np.uint8]]) -> Ite
 def draw_samples(
     segmenter: Segmenter, dataset: LabelledPictures, count: int, folder: Path
 ) -> list[NDArray[np.uint8]]:
-    """Draws the first images of a data set beside their labels and the model's answer.
-
-    Args:
-        segmenter: in evaluation mode.
-        dataset: whose first images are drawn.
-        count: how many at most.
-        folder: made where there is something to draw; `NUMBER.png` are written to it.
+    """Draws the first `count` images of a data set beside their labels and the model's answer.
 
     Returns:
-        What is written, `(h, 3 w, 3) uint8 RGB` each.
+        What is written to `NUMBER.png` in the folder, `(h, 3 w, 3) uint8 RGB` each.
     """
     config = segmenter.config
     classes = config.settings.head.num_classes
@@ -63,8 +55,8 @@ def draw_samples(
     ]
     answers = class_maps(segmenter, (sample.image for sample in samples))
     drawn = [_beside(*pair, palette) for pair in zip(samples, answers, strict=True)]
+    folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(drawn):
-        folder.mkdir(parents=True, exist_ok=True)
         write_image(folder / f"{number}.png", image[..., ::-1])
     return drawn
 

@@ -32,12 +32,8 @@ def set_fresh_weights(network: EncoderDecoderMask2Former) -> None:
     class k from the beginning, which spares the matching a long search.
 
     Args:
-        network: on a device with memory; drawn from PyTorch's global generator.
+        network: as it was built, with memory; drawn from PyTorch's global generator.
     """
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.reset_parameters()
     _initialise_backbone(network)
     _initialise_head(network.decode_head)
     for module in network.modules():
@@ -51,11 +47,12 @@ def _initialise_backbone(network: EncoderDecoderMask2Former) -> None:
         if isinstance(module, nn.Linear):
             std = BEIT_STD * max(1.0, math.sqrt(BEIT_WIDTH / module.in_features))
             nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
-            _zero_bias(module)
         elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
             nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
-            _zero_bias(module)
+    for name, parameter in backbone.named_parameters():
+        if name.endswith(".bias"):
+            nn.init.zeros_(parameter)
     nn.init.trunc_normal_(backbone.cls_token, std=BEIT_STD)
     if backbone.pos_embed is not None:
         nn.init.trunc_normal_(backbone.pos_embed, std=BEIT_STD)
@@ -74,14 +71,15 @@ def _initialise_head(head: Mask2FormerHead) -> None:
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
     if isinstance(decoder, MSDeformAttnPixelDecoder):
-        for conv in (*decoder.lateral_convs.modules(), *decoder.output_convs.modules()):
-            if isinstance(conv, nn.Conv2d):
-                nn.init.kaiming_uniform_(conv.weight, a=1)
-                _zero_bias(conv)
-        for conv in decoder.input_convs.modules():
-            if isinstance(conv, nn.Conv2d):
-                nn.init.xavier_uniform_(conv.weight)
-                _zero_bias(conv)
+        for convs in (decoder.lateral_convs, decoder.output_convs, decoder.input_convs):
+            for conv in convs.modules():
+                if isinstance(conv, nn.Conv2d):
+                    if convs is decoder.input_convs:
+                        nn.init.xavier_uniform_(conv.weight)
+                    else:
+                        nn.init.kaiming_uniform_(conv.weight, a=1)
+                    if conv.bias is not None:
+                        nn.init.zeros_(conv.bias)
 
 
 def _give_queries_classes(head: Mask2FormerHead) -> None:
@@ -94,8 +92,3 @@ def _give_queries_classes(head: Mask2FormerHead) -> None:
     head.cls_embed.weight[:classes] = LEANING / width * normed
     nn.init.zeros_(head.cls_embed.weight[classes:])
     nn.init.zeros_(head.cls_embed.bias)
-
-
-def _zero_bias(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)

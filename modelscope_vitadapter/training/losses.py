@@ -21,10 +21,7 @@ PIXELS_AT_ONCE = 2**25
 def class_loss(class_logits: Tensor, classes: Tensor, class_weight: Tensor) -> Tensor:
     """Sum over queries of the weighted cross entropy, a scalar.
 
-    Args:
-        class_logits: `(B, Q, K + 1)` float32, "no object" last.
-        classes: `(B, Q)` int64 in 0 ... K.
-        class_weight: `(K + 1,)` float32.
+    Of logits `(B, Q, K + 1)`, "no object" last, classes `(B, Q)` and class weights `(K + 1,)`.
     """
     return F.cross_entropy(
         class_logits.flatten(0, 1), classes.flatten(), weight=class_weight, reduction="sum"
@@ -32,25 +29,15 @@ def class_loss(class_logits: Tensor, classes: Tensor, class_weight: Tensor) -> T
 
 
 def mask_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
-    """Sum over masks of the mean binary cross entropy over points, a scalar.
-
-    Args:
-        mask_logits: `(M, P)` float32.
-        masks: `(M, P)` float32 in [0, 1].
-    """
+    """Sum over masks of the mean binary cross entropy over points: `(M, P)` each, to a scalar."""
     entropy = F.binary_cross_entropy_with_logits(mask_logits, masks, reduction="sum")
     return entropy / mask_logits.shape[1]
 
 
 def dice_loss(mask_logits: Tensor, masks: Tensor, eps: float) -> Tensor:
-    """Sum over masks of 1 minus the smoothed dice coefficient over points, a scalar.
+    """Sum over masks of 1 minus the smoothed dice coefficient over points: `(M, P)` each.
 
     The denominator adds probabilities and truths as they are (V-Net's squares them).
-
-    Args:
-        mask_logits: `(M, P)` float32.
-        masks: `(M, P)` float32 in [0, 1].
-        eps: added to numerator and denominator.
     """
     probabilities = mask_logits.sigmoid()
     common = (probabilities * masks).sum(dim=1)
@@ -107,27 +94,14 @@ class SeededPoints:
         self.device = torch.device(device)
 
     def for_matching(self, layer: int, image: int, count: int) -> Tensor:
-        """Uniform points for the matching costs of an image, `(count, 2)` float32.
-
-        Args:
-            layer: which prediction; 0 is the one before the first decoder layer.
-            image: which image of the batch.
-            count: how many; all masks of the image share them.
-        """
+        """Uniform points `(count, 2)` for the matching costs of an image in a prediction."""
         generator = self._generator(layer, image, "matching")
         return torch.rand(count, 2, generator=generator, device=self.device)
 
     def for_loss(
         self, layer: int, image: int, mask_logits: Tensor, settings: PointSettings
     ) -> Tensor:
-        """Points for the losses of an image, `(M, settings.num_points, 2)` float32.
-
-        Args:
-            layer: as for `for_matching`.
-            image: as there.
-            mask_logits: `(M, h, w)` of the matched queries, ascending, M at least 1.
-            settings: how many points are drawn, and which of them are taken.
-        """
+        """Points `(M, num_points, 2)` for the losses of an image, of matched masks `(M, h, w)`."""
         return uncertain_points(mask_logits, settings, self._generator(layer, image, "loss"))
 
     def _generator(self, layer: int, image: int, purpose: str) -> torch.Generator:
@@ -147,7 +121,7 @@ def uncertain_points(
     Args:
         mask_logits: `(M, h, w)` floating point.
         settings: the counts.
-        generator: what is drawn from; the points lie on its device, which is also the logits'.
+        generator: of the logits' device.
 
     Returns:
         `(M, num_points, 2)` float32.

@@ -45,7 +45,7 @@ def matching_costs(
         settings: the weights.
 
     Returns:
-        `(Q, N)` float32 in `-WORST ... WORST`.
+        `(Q, N)` float32.
     """
     of_classes = -class_logits.softmax(dim=-1)[:, labels]
     # The cross entropy of logit x and truth t is softplus(x) - x t: one product for all pairs.
@@ -91,17 +91,7 @@ def match(costs: Sequence[Sequence[Tensor]]) -> list[list[Pairs]]:
 
 
 def assignment(cost: NDArray[np.floating]) -> NDArray[np.int64]:
-    """The pairs of rows and columns with the least sum of costs.
-
-    Args:
-        cost: `(Q, N)` finite.
-
-    Returns:
-        `(2, min(Q, N))`: rows, ascending, and the column of each.
-
-    Raises:
-        TrainingError: scipy is not installed.
-    """
+    """Of costs `(Q, N)` the pairs with the least sum: rows, ascending, and columns, `(2, M)`."""
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError as error:

@@ -14,7 +14,7 @@ EVALUATIONS = 10
 
 DTYPES = ("float32", "bfloat16", "float16")
 
-FREEZE = ("nothing", "beit", "backbone")
+FREEZE_CHOICES = ("nothing", "beit", "backbone")
 """What may stay as it is: nothing; the ViT's own parameters; ViT and adapter."""
 
 CROP_DIVISOR = 32
@@ -22,6 +22,17 @@ CROP_DIVISOR = 32
 
 Rule = tuple[str, Callable[[Any], bool]]
 """What a value is to be, in words, and whether one is it."""
+
+
+def check(name: str, value: object, rule: Rule) -> None:
+    """Raises ValueError where a value breaks a rule."""
+    expected, holds = rule
+    try:
+        fine = bool(holds(value))
+    except TypeError:  # of another type altogether
+        fine = False
+    if not fine:
+        raise ValueError(f"{name} is {value!r}: expected {expected}")
 
 
 def _is_whole(value: object) -> bool:
@@ -41,6 +52,11 @@ BETAS: Rule = (
 )
 FACTORS: Rule = ("two factors, 0 < low <= high", lambda v: len(v) == 2 and 0 < v[0] <= v[1])
 DTYPE: Rule = (f"one of {', '.join(DTYPES)}", lambda v: v in DTYPES)
+FREEZE: Rule = (f"one of {', '.join(FREEZE_CHOICES)}", lambda v: v in FREEZE_CHOICES)
+CROP: Rule = (
+    f"a multiple of {CROP_DIVISOR} pixels, such as 512",
+    lambda v: _is_whole(v) and v > 0 and v % CROP_DIVISOR == 0,
+)
 SWITCH: Rule = ("True or False", lambda v: isinstance(v, bool))
 
 FIXED, FREE, RUN = "fixed", "free", "run"
@@ -108,16 +124,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            value, (expected, holds) = getattr(self, one.name), one.metadata["rule"]
-            if value is None and one.default is None:
-                continue
-            try:
-                fine = bool(holds(value))
-            except TypeError:  # of another type altogether
-                fine = False
-            if not fine:
-                or_none = ", or None" if one.default is None else ""
-                raise ValueError(f"{one.name} is {value!r}: expected {expected}{or_none}")
+            value = getattr(self, one.name)
+            if value is not None or one.default is not None:
+                check(one.name, value, one.metadata["rule"])
 
     def changed(self, part: str, options: Mapping[str, object]) -> TrainConfig:
         """The configuration with other values.
@@ -167,29 +176,3 @@ class TrainConfig:
 def options_of(part: str) -> list[Field[Any]]:
     """The fields of a part of `TrainConfig`, `recipe` or `run`."""
     return [one for one in fields(TrainConfig) if (one.metadata["kind"] == RUN) == (part == "run")]
-
-
-def parse_freeze(value: object) -> str:
-    """Reads what stays as it is; None means nothing.
-
-    Raises:
-        ValueError: for what is none of `FREEZE`.
-    """
-    if value is None:
-        return FREEZE[0]
-    if value not in FREEZE:
-        choices = ", ".join(map(repr, FREEZE))
-        raise ValueError(f"freeze is {value!r}: expected one of {choices}")
-    return str(value)
-
-
-def check_crop(crop: object) -> None:
-    """Refuses what can't be the side of a window in pixels.
-
-    Raises:
-        ValueError: it is no positive multiple of `CROP_DIVISOR`.
-    """
-    if not isinstance(crop, int) or not _is_whole(crop) or crop < 1 or crop % CROP_DIVISOR:
-        raise ValueError(
-            f"crop is {crop!r}: expected a multiple of {CROP_DIVISOR} pixels, such as 512"
-        )

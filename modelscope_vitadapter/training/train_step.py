@@ -15,17 +15,17 @@ from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
 from modelscope_vitadapter.training.criterion import Mask2FormerCriterion, targets_of
 from modelscope_vitadapter.training.loader import Batch
 from modelscope_vitadapter.training.losses import SeededPoints
-from modelscope_vitadapter.training.network_options import train_unfrozen
+from modelscope_vitadapter.training.optimizer import train_unfrozen
 from modelscope_vitadapter.training.train_config import TrainConfig
 
 
 class TrainingNetwork(nn.Module):
-    """A network with its criterion: maps a batch to its losses. What several processes share.
+    """A network with its criterion: maps a batch to its losses.
 
     Args:
         network: what is trained.
         criterion: compares its predictions with the targets.
-        freeze: which parts stay in evaluation mode, one of `train_config.FREEZE`.
+        freeze: which parts stay in evaluation mode, one of `train_config.FREEZE_CHOICES`.
         dtype: what autocast computes products in; float32 for no autocast.
     """
 
@@ -102,10 +102,7 @@ class TrainStep:
             )
 
     def __call__(self, batch: Batch) -> dict[str, float]:
-        """Takes a step; every process must call it.
-
-        Args:
-            batch: this process's samples, a multiple of the number of parts.
+        """Takes a step with this process's samples; every process must call it.
 
         Returns:
             The losses, `loss` and its parts, as means over parts and processes, and `grad_norm`,

@@ -21,25 +21,13 @@ def run(folder, model):
         train_dataset=DrawnImages(12),
         eval_dataset=DrawnImages(5),
         classes=[f"class {number}" for number in range(6)],
-        recipe={"max_iters": 3, "clip_norm": None},
+        recipe={"max_iters": 3},
         run={"evaluation_interval": 3},
     )
-    start, gradients, make = weights(trainer), {}, trainer.register_optimizers_hook
-
-    def remember(*_):
-        if not gradients:  # of the first step
-            named = trainer.model.model.named_parameters()
-            gradients.update({name: p.grad.clone() for name, p in named})
-
-    def make_and_watch():
-        make()
-        trainer.optimizer.register_step_pre_hook(remember)
-
-    trainer.register_optimizers_hook = make_and_watch
+    start = weights(trainer)
     trainer.train()
     return {
         "start": start,
-        "gradients": gradients,
         "losses": losses.found,
         "weights": weights(trainer),
         "metrics": trainer.metric_values,

@@ -67,13 +67,13 @@ def stop_after(step):
 
 
 class Losses(Hook):
-    """Keeps the losses of all steps as they come."""
+    """Keeps the losses of all steps, and the gradients' norms, as they come."""
 
     def __init__(self):
         self.found = []
 
     def after_train_iter(self, trainer):
-        self.found.append(trainer.train_outputs["loss"])
+        self.found.append(dict(trainer.train_outputs))
 
 
 def weights(trainer):

@@ -12,7 +12,6 @@ from modelscope_vitadapter.images.transforms import parse_transform
 from modelscope_vitadapter.training import augmentation as module
 from modelscope_vitadapter.training.augmentation import (
     Augmentation,
-    largest_share,
     resize_nearest,
     resized_size,
 )
@@ -42,6 +41,7 @@ def rng_of(seed):
 @given(SEEDS)
 def test_labels_stay_where_their_colours_are(seed):
     image, classes = PLAIN.view(*drawn(seed=seed % 7), rng_of(seed))
+    assert np.array_equal(DRAWN.view(*drawn(seed=seed % 7), rng_of(seed))[1], classes)
     values, kernel = classes.astype(np.float32), np.ones((5, 5), np.uint8)
     sure = (cv2.dilate(values, kernel) == cv2.erode(values, kernel)) & (classes != IGNORED)
     sure[:2] = sure[-2:] = sure[:, :2] = sure[:, -2:] = False  # where the view's edge cuts a blend
@@ -95,12 +95,6 @@ def test_about_half_of_the_views_are_mirrored_left_to_right():
     assert 160 < mirrored < 240
 
 
-def test_colours_change_unless_switched_off_and_labels_do_not():
-    views = [one.view(*drawn(), rng_of(3)) for one in (PLAIN, DRAWN)]
-    assert np.array_equal(views[0][1], views[1][1])
-    assert not np.array_equal(views[0][0], views[1][0])
-
-
 def test_ratios_fill_their_range_evenly():
     one = replace(PLAIN, crop_size=(4000, 4000), scale=(100, 400))
     sides = [one.view(*drawn((50, 50)), rng_of(seed))[1].shape[0] for seed in range(1500)]
@@ -121,7 +115,6 @@ def test_ratios_fill_their_range_evenly():
     ],
 )
 def test_sizes_in_the_papers_box(size, expected):
-    assert resized_size(size, (896, 3584)) == expected
     assert resized_size(size, (896.9, 3584.9)) == expected
 
 
@@ -135,24 +128,6 @@ def test_nearest_equals_the_distance_to_every_pixels_centre(height, width):
         centres, wanted = (np.arange(old) + 0.5) / old, (np.arange(new) + 0.5) / new
         distances = np.abs(centres[None] - wanted[:, None])
         assert np.allclose(distances[np.arange(new), found], distances.min(axis=1), atol=1e-12)
-
-
-@pytest.mark.parametrize("width", [12, 23, 24, 31, 47, 95, 96, 171])
-def test_edges_of_labels_lie_where_the_image_is_half_way(width):
-    """Where OpenCV's nearest is used, labels are shifted and this fails."""
-    classes = np.repeat((rng_of(3).random((1, 48)) < 0.5), 5, 0).astype(np.int16)
-    grey = cv2.resize((classes * 255).astype(np.uint8), (width, 5)).astype(int)
-    decided = np.abs(grey - 127.5) > 2  # as near to one as to the other, else
-    assert decided.mean() > 0.4
-    assert np.array_equal(grey[decided] > 127, resize_nearest(classes, (5, width))[decided] == 1)
-
-
-@given(SEEDS)
-def test_the_largest_share_leaves_ignored_pixels_out(seed):
-    classes = rng_of(seed).integers(IGNORED, seed % 8 + 1, (5, 9)).astype(np.int16)
-    labelled = [one for one in classes.ravel().tolist() if one != IGNORED]
-    most = max((labelled.count(one) for one in set(labelled)), default=0)
-    assert largest_share(classes) == (most / len(labelled) if labelled else float("inf"))
 
 
 def crops_of(classes, count, **changes):
@@ -175,10 +150,13 @@ def test_no_class_covers_more_than_its_share_where_crops_without_are_common():
     classes = np.zeros((60, 90), np.int16)
     classes[:, 40:55] = 1
     classes[:20] = IGNORED
-    shares = [largest_share(crop) for crop in crops_of(classes, 300, crop_size=(32, 32))]
-    assert max(shares) <= 0.75
-    free = crops_of(classes, 300, crop_size=(32, 32), cat_max_ratio=1.0)
-    assert np.mean([largest_share(crop) > 0.75 for crop in free]) > 0.2
+    shares = []
+    for ratio in (0.75, 1.0):
+        crops = crops_of(classes, 300, crop_size=(32, 32), cat_max_ratio=ratio)
+        counts = [np.unique(crop[crop != IGNORED], return_counts=True)[1] for crop in crops]
+        shares.append(np.array([count.max() / count.sum() for count in counts]))
+    assert shares[0].max() <= 0.75
+    assert np.mean(shares[1] > 0.75) > 0.2
 
 
 @pytest.mark.parametrize("fill", [0, IGNORED])

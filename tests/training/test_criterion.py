@@ -5,17 +5,14 @@ from torch.nn import functional as F
 from modelscope_vitadapter.config.criterion_settings import (
     CriterionSettings,
     PartWeights,
-    PointSettings,
 )
-from modelscope_vitadapter.training.criterion import Mask2FormerCriterion, Targets, targets_of
+from modelscope_vitadapter.training.criterion import Mask2FormerCriterion, targets_of
 from modelscope_vitadapter.training.losses import SeededPoints
 from tests.training.shared_batches import (
     CLASS_WEIGHT,
     CLASSES,
-    LAYERS,
     QUERIES,
     SETTINGS,
-    SIDE,
     Head,
     features_of,
     gradients,
@@ -65,73 +62,6 @@ def test_a_weight_scales_its_loss_in_every_prediction_and_no_other(part):
         assert other[key].item() == pytest.approx(factor * plain[key].item(), rel=1e-5)
 
 
-@pytest.mark.parametrize(("weights", "fitting"), [((1, 0, 0), 0), ((0, 1, 0), 1), ((0, 0, 1), 1)])
-def test_weights_of_the_costs_decide_the_matching(weights, fitting):
-    """By class alone, and by mask alone: in each case the query that is made to fit is found."""
-    class_logits = torch.zeros(1, 2, CLASSES + 1)
-    class_logits[0, 0, 0] = 5.0  # query 0 has the class, query 1 the mask
-    masks = torch.stack([torch.full((8, 8), -5.0), torch.full((8, 8), 5.0)])[None].requires_grad_()
-    settings = CriterionSettings(CLASS_WEIGHT, cost=PartWeights(*weights), points=SETTINGS.points)
-    targets = targets_of(torch.zeros(1, 8, 8).short(), "cpu")
-    points = SeededPoints([1], "cpu")
-    Mask2FormerCriterion(settings)([(class_logits, masks)], targets, points)["loss"].backward()
-    touched = masks.grad.abs().sum(dim=(0, 2, 3)) > 0
-    assert touched.nonzero().flatten().tolist() == [fitting]
-
-
-def test_every_prediction_is_supervised():
-    predictions = [
-        (cls.detach().requires_grad_(), mask.detach().requires_grad_())
-        for cls, mask in Head()(features_of(2))
-    ]
-    criterion, points = Mask2FormerCriterion(SETTINGS), SeededPoints(SEEDS, "cpu")
-    criterion(predictions, targets_of(MAPS, "cpu"), points)["loss"].backward()
-    assert len(predictions) == LAYERS
-    for class_logits, mask_logits in predictions:
-        assert (class_logits.grad.abs().sum(dim=2) > 0).all()
-        assert (mask_logits.grad.abs().sum(dim=(1, 2, 3)) > 0).all()
-
-
-class EveryPixel:
-    """The centres of all pixels in place of random points."""
-
-    y, x = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
-    points = torch.stack([x + 0.5, y + 0.5], dim=-1).flatten(0, 1) / SIDE
-
-    def for_matching(self, layer, image, count):
-        return self.points
-
-    def for_loss(self, layer, image, mask_logits, settings):
-        return self.points.expand(len(mask_logits), -1, -1)
-
-
-def test_at_every_pixel_the_loss_is_the_dense_one():
-    """One query for the one target: the losses written out over whole masks, without points."""
-    mask = torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(0)) > 0.6
-    class_logits = torch.randn(1, 1, CLASSES + 1, generator=torch.Generator().manual_seed(1))
-    mask_logits = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
-    settings = CriterionSettings(CLASS_WEIGHT, points=PointSettings(SIDE * SIDE))
-    targets = [Targets(torch.tensor([2]), mask[None])]
-    losses = Mask2FormerCriterion(settings)([(class_logits, mask_logits)], targets, EveryPixel())
-    truth, p = mask.float(), mask_logits[0, 0].sigmoid()
-    dice = 1 - (2 * (p * truth).sum() + 1) / (p.sum() + truth.sum() + 1)
-    expected = {
-        "loss_cls": 2 * F.cross_entropy(class_logits[0], torch.tensor([2])),
-        "loss_mask": 5 * F.binary_cross_entropy_with_logits(mask_logits[0, 0], truth),
-        "loss_dice": 5 * dice,
-    }
-    for name, value in expected.items():
-        assert losses[name].item() == pytest.approx(value.item(), abs=1e-5)
-
-
-def test_an_image_twice_in_a_batch_has_the_loss_of_it_alone():
-    """Losses are divided by class weights and by masks."""
-    head, features = Head(), features_of(1)
-    alone = losses_of(head, features, MAPS[:1], [5])
-    twice = losses_of(head, features.repeat(2, 1, 1, 1), MAPS[:1].repeat(2, 1, 1), [5, 5])
-    assert values(twice) == pytest.approx(values(alone), rel=1e-5)
-
-
 def test_an_image_without_targets_teaches_no_object():
     head = Head()
     losses = losses_of(head, features_of(1), NOTHING, [5])
@@ -157,21 +87,6 @@ def test_no_weight_on_no_object_and_no_target_is_no_loss():
     losses["loss"].backward()
     assert losses["loss"].item() == 0
     assert all(torch.isfinite(one.grad).all() for one in head.parameters())
-
-
-def test_ignored_pixels_count_as_outside_of_every_target():
-    """As in mmdet, where an ignored pixel is 0 in every mask."""
-    other = MAPS.clone()
-    other[MAPS == -1] = CLASSES + 3  # a class that is left out of the targets below
-    criterion, points = Mask2FormerCriterion(SETTINGS), SeededPoints(SEEDS, "cpu")
-    found = []
-    for maps in (MAPS, other):
-        known = [
-            Targets(t.labels[t.labels < CLASSES], t.masks[t.labels < CLASSES])
-            for t in targets_of(maps, "cpu")
-        ]
-        found.append(values(criterion(Head()(features_of(2)), known, points)))
-    assert found[0] == found[1]
 
 
 def test_more_targets_than_queries_match_as_many_as_there_are_queries():
@@ -215,10 +130,3 @@ def test_a_samples_gradient_does_not_depend_on_its_row():
     losses_of(second, features_of(2).flip(0), MAPS.flip(0), SEEDS[::-1])["loss"].backward()
     for name, value in gradients(second).items():
         assert torch.allclose(value, gradients(first)[name], atol=1e-5), name
-
-
-def test_nothing_of_the_criterion_is_saved_or_trained():
-    criterion = Mask2FormerCriterion(SETTINGS)
-    assert criterion.class_weight.tolist() == pytest.approx(list(CLASS_WEIGHT))
-    assert not criterion.state_dict()
-    assert not list(criterion.parameters())

@@ -5,7 +5,7 @@ from PIL import Image
 from modelscope_vitadapter.datasets.label_ids import LabelIds
 from modelscope_vitadapter.datasets.samples import Sample
 from modelscope_vitadapter.segmenter import Segmenter
-from modelscope_vitadapter.training.evaluating import LONGEST_SIDE, draw_samples, evaluate_segmenter
+from modelscope_vitadapter.training.evaluating import draw_samples, evaluate_segmenter
 from tests.training.tiny_model import write_model
 
 
@@ -56,11 +56,3 @@ def test_samples_show_image_labels_and_answer_side_by_side(segmenter, tmp_path):
         assert np.array_equal(labels[5:], answer[5:])
         colours = np.array(segmenter.config.palette)[dataset[number].label[5:]]
         assert np.array_equal(answer[5:], np.rint(0.4 * original[5:] + 0.6 * colours))
-
-
-def test_large_samples_are_shrunk_and_none_may_be_drawn(segmenter, tmp_path):
-    dataset = Answered(segmenter, size=(40, 2 * LONGEST_SIDE), count=1)
-    (image,) = draw_samples(segmenter, dataset, 4, tmp_path)
-    assert image.shape == (20, 3 * LONGEST_SIDE, 3)
-    assert draw_samples(segmenter, dataset, 0, tmp_path / "none") == []
-    assert not (tmp_path / "none").exists()

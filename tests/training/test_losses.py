@@ -7,41 +7,13 @@ from modelscope_vitadapter.config.criterion_settings import PointSettings
 from modelscope_vitadapter.training import losses
 from modelscope_vitadapter.training.losses import (
     SeededPoints,
-    class_loss,
-    dice_loss,
-    mask_loss,
     sample_maps,
     sample_masks,
     uncertain_points,
 )
 
-LOGITS = torch.tensor([[2.0, -1.0, 0.5], [-3.0, 0.0, 4.0]])
-TRUTH = torch.tensor([[1.0, 0.0, 0.25], [0.0, 1.0, 1.0]])
 RAMP = torch.linspace(-4, 4, 16).expand(2, 16, 16).contiguous()
 SETTINGS = PointSettings(num_points=200, oversample_ratio=3.0, importance_sample_ratio=0.75)
-
-
-def test_losses_are_their_definitions_written_out():
-    p, log = LOGITS.sigmoid(), LOGITS.log_softmax(dim=1)
-    found = class_loss(LOGITS[None], torch.tensor([[1, 2]]), torch.tensor([1.0, 3.0, 0.1]))
-    assert found.item() == pytest.approx((-3.0 * log[0, 1] - 0.1 * log[1, 2]).item())
-    entropy = -(TRUTH * p.log() + (1 - TRUTH) * (1 - p).log())
-    assert mask_loss(LOGITS, TRUTH).item() == pytest.approx(entropy.mean(dim=1).sum().item())
-    shares = (2 * (p * TRUTH).sum(1) + 0.5) / (p.sum(1) + TRUTH.sum(1) + 0.5)
-    assert dice_loss(LOGITS, TRUTH, 0.5).item() == pytest.approx((1 - shares).sum().item())
-
-
-def pixel_centres(height, width):
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.stack([(x + 0.5) / width, (y + 0.5) / height], dim=-1).flatten(0, 1)
-
-
-def test_a_map_has_its_pixels_at_their_centres_the_mean_between_and_fades_beyond_the_border():
-    maps = torch.rand(3, 5, 7)
-    assert torch.allclose(sample_maps(maps, pixel_centres(5, 7)), maps.flatten(1), atol=1e-5)
-    maps = torch.tensor([[[1.0, 3.0], [5.0, 7.0]]])
-    points = torch.tensor([[0.5, 0.25], [0.25, 0.5], [0.5, 0.5], [0.0, 0.25], [1.0, 1.0]])
-    assert sample_maps(maps, points)[0].tolist() == pytest.approx([2.0, 3.0, 4.0, 0.5, 1.75])
 
 
 @given(st.integers(1, 6), st.booleans(), st.integers(1, 200))
@@ -67,13 +39,6 @@ def test_a_samples_points_depend_on_nothing_but_its_seed_layer_and_purpose():
     others = [among.for_matching(layer, image, 30) for layer in (0, 1) for image in (0, 1)]
     others += [*among.for_loss(0, 0, RAMP, plain), *among.for_loss(1, 0, RAMP, plain)]
     assert len({tuple(one.flatten().tolist()) for one in others}) == len(others)
-
-
-def test_points_spread_over_the_whole_map():
-    points = SeededPoints([5], "cpu").for_matching(0, 0, 4000)
-    assert 0 <= points.min() < 0.01
-    assert 0.99 < points.max() <= 1
-    assert points.mean(dim=0).tolist() == pytest.approx([0.5, 0.5], abs=0.03)
 
 
 def test_the_most_uncertain_of_the_drawn_points_are_taken():

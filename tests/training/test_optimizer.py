@@ -1,51 +1,40 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from modelscope_vitadapter.network.beit import Block
+from modelscope_vitadapter.network.drop_path import DropPath
 from modelscope_vitadapter.training.optimizer import (
+    arrange_network,
     build_schedule,
     layer_of,
     parameter_groups,
     rate_factor,
+    train_unfrozen,
 )
 from modelscope_vitadapter.training.train_config import TrainConfig
+from tests.support.networks import tiny_network
 
 STATE = Path(__file__).parents[1] / "golden" / "full_size_state_dict.json"
 CONFIG = TrainConfig(learning_rate=1.0, layer_decay=0.5)
 
 
-@pytest.mark.parametrize(
-    ("name", "layer"),
-    [
-        ("backbone.cls_token", 0),
-        ("backbone.pos_embed", 0),
-        ("backbone.patch_embed.proj.weight", 0),
-        ("backbone.blocks.0.attn.qkv.weight", 1),
-        ("backbone.blocks.23.mlp.fc2.bias", 24),
-        ("backbone.level_embed", 25),
-        ("backbone.interactions.0.injector.gamma", 25),
-        ("backbone.norm1.weight", 25),
-        ("decode_head.cls_embed.weight", 25),
-        ("decode_head.pixel_decoder.mask_feature.weight", 25),
-    ],
-)
-def test_layers_of_the_full_model(name, layer):
-    assert layer_of(name, 24) == layer
-
-
-def test_predictors_go_to_the_first_layer_where_the_authors_rule_is_asked_for():
-    names = ["cls_embed.weight", "mask_embed.0.bias", "query_feat.weight", "level_embed.weight"]
-    assert {layer_of(f"decode_head.{name}", 24, decay_predictors=True) for name in names} == {0}
-    other = "decode_head.transformer_decoder.layers.0.norms.0.weight"
-    assert layer_of(other, 24, decay_predictors=True) == 25
-
-
-def test_every_layer_of_the_full_model_has_parameters():
+def test_layers_of_the_full_model():
     names = json.loads(STATE.read_text(encoding="utf-8"))
-    assert {layer_of(name, 24) for name in names} == set(range(26))
+    layers = {name: layer_of(name, 24) for name in names}
+    for name, layer in layers.items():
+        block = re.match(r"backbone\.blocks\.(\d+)\.", name)
+        first = name.startswith(("backbone.patch_embed.", "backbone.cls_token"))
+        assert layer == (int(block[1]) + 1 if block else 0 if first else 25), name
+    assert set(layers.values()) == set(range(26))
+    authors = {name: layer_of(name, 24, decay_predictors=True) for name in names}
+    moved = {name.split(".")[1] for name in names if authors[name] != layers[name]}
+    assert moved == {"cls_embed", "mask_embed", "query_feat", "query_embed", "level_embed"}
+    assert {authors[name] for name in names if name.startswith("decode_head.cls_embed")} == {0}
 
 
 def test_rates_decay_by_layers_vectors_have_no_weight_decay_and_frozen_ones_are_left_out():
@@ -86,3 +75,42 @@ def test_the_scheduler_scales_each_groups_own_rate():
         optimizer.step()
         schedule.step()
     assert seen == [[1.0, 0.5], [0.75, 0.375], [0.5, 0.25], [0.25, 0.125]]
+
+
+def test_frozen_norms_stay_in_evaluation_mode():
+    network = tiny_network()
+    train_unfrozen(network, "backbone")
+    assert not any(module.training for module in network.backbone.modules())
+    assert all(module.training for module in network.decode_head.modules())
+    train_unfrozen(network, "beit")
+    norms = [m for m in network.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.training for norm in norms)
+    assert not any(module.training for module in network.backbone.blocks.modules())
+
+
+def test_gradients_are_taken_from_frozen_parameters_and_given_to_no_other(caplog):
+    caplog.set_level("INFO")
+    network = tiny_network()
+    network.decode_head.cls_embed.bias.requires_grad_(False)
+    arrange_network(network, TrainConfig(), freeze="beit")
+    trained = {name: p.numel() for name, p in network.named_parameters() if p.requires_grad}
+    assert "decode_head.cls_embed.bias" not in trained
+    parts = {name.split(".")[1] for name in trained if name.startswith("backbone")}
+    assert {"level_embed", "interactions", "spm", "norm1"} <= parts
+    assert not parts & {"blocks", "patch_embed", "cls_token"}
+    total = sum(p.numel() for p in network.parameters())
+    assert f"{sum(trained.values())} of {total} parameters are trained" in caplog.text
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, (0.1, False)), (0.4, (0.4, True))])
+def test_what_the_recipe_says_goes_before_the_configuration(given, expected):
+    network = tiny_network({"model.backbone.drop_path_rate": 0.1})
+    twice = None if given is None else True
+    arrange_network(network, TrainConfig(drop_path=given, checkpoint_activations=twice))
+    blocks = [block for block in network.backbone.blocks if isinstance(block, Block)]
+    rates = [block.drop_path.probability for block in blocks]
+    assert rates == pytest.approx([expected[0] * i / 3 for i in range(4)])
+    adapter = [m for m in network.backbone.interactions.modules() if isinstance(m, DropPath)]
+    assert {m.probability for m in adapter} == {expected[0]}
+    assert {block.with_cp for block in blocks} == {expected[1]}

@@ -2,10 +2,11 @@ import pytest
 
 from modelscope_vitadapter.network.segmentor import SIZE_DIVISOR
 from modelscope_vitadapter.training.train_config import (
+    CROP,
     CROP_DIVISOR,
+    FREEZE,
     TrainConfig,
-    check_crop,
-    parse_freeze,
+    check,
 )
 
 
@@ -36,20 +37,20 @@ def test_options_change_fields_of_their_part_and_lists_become_tuples():
         ("max_iters", [0, True, 1.5, None, "5"], "a whole number from 1 up"),
         ("batch_size", [0], "a whole number from 1 up"),
         ("accumulation", [1.5], "a whole number from 1 up"),
-        ("max_epochs", [-1], "a whole number from 1 up, or None"),
+        ("max_epochs", [-1], "a whole number from 1 up"),
         ("learning_rate", [0.0, "fast", float("nan")], "a number above 0"),
         ("weight_decay", [-0.1], "a number from 0 up"),
         ("flip", [1.5, -0.1], "a number from 0 to 1"),
         ("ratio_range", [(2.0, 1.0), (1.0,), (0.0, 1.0), 1.0], "two factors"),
         ("clip_norm", [0.0], "a number above 0, or None"),
-        ("drop_path", [1.0], "1 excluded, or None"),
+        ("drop_path", [1.0], "1 excluded"),
         ("betas", [(0.9, 1.0), (0.9,)], "two numbers"),
         ("seed", [-1, None], "a whole number from 0 up"),
-        ("warmup_iters", [-5], "a whole number from 0 up, or None"),
+        ("warmup_iters", [-5], "a whole number from 0 up"),
         ("photometric", ["no"], "True or False"),
         ("dtype", ["float64"], "one of float32, bfloat16, float16"),
         ("log_interval", [0], "a whole number from 1 up"),
-        ("evaluation_interval", [-1], "a whole number from 0 up, or None"),
+        ("evaluation_interval", [-1], "a whole number from 0 up"),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(name, values, expected):
@@ -81,12 +82,12 @@ def test_what_a_run_may_not_change():
     assert not {"max_iters", "accumulation", "dtype", "workers", "log_interval"} & set(fixed)
 
 
-def test_what_is_frozen_and_the_crop_are_read():
-    assert [parse_freeze(value) for value in (None, "beit")] == ["nothing", "beit"]
-    with pytest.raises(ValueError, match="freeze is 'head': expected one of 'nothing', 'beit'"):
-        parse_freeze("head")
+def test_what_is_frozen_and_the_crop_are_checked():
     assert CROP_DIVISOR == SIZE_DIVISOR
-    check_crop(64)
+    check("crop", 64, CROP)
+    check("freeze", "beit", FREEZE)
+    with pytest.raises(ValueError, match="freeze is 'head': expected one of nothing, beit, back"):
+        check("freeze", "head", FREEZE)
     for crop in (0, -32, 100, 64.0, True, "64"):
         with pytest.raises(ValueError, match="expected a multiple of 32 pixels"):
-            check_crop(crop)
+            check("crop", crop, CROP)

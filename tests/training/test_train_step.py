@@ -10,8 +10,7 @@ from modelscope_vitadapter.network.sample_noise import set_sample_seeds
 from modelscope_vitadapter.training.criterion import Mask2FormerCriterion, targets_of
 from modelscope_vitadapter.training.loader import Batch
 from modelscope_vitadapter.training.losses import SeededPoints
-from modelscope_vitadapter.training.network_options import arrange_network
-from modelscope_vitadapter.training.optimizer import build_optimizer
+from modelscope_vitadapter.training.optimizer import arrange_network, build_optimizer
 from modelscope_vitadapter.training.train_config import TrainConfig
 from modelscope_vitadapter.training.train_step import TrainingNetwork, TrainStep
 from tests.support.networks import network_of

@@ -1,8 +1,16 @@
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed, multiprocessing, nn
 
-from tests.training.shared_batches import PROCESSES, criterion_answer, norms, norms_answer, work
+from modelscope_vitadapter.training.batch_norm import share_batch_norms
+from tests.training.shared_batches import (
+    PROCESSES,
+    criterion_answer,
+    norms,
+    norms_answer,
+    norms_input,
+    work,
+)
 
 pytestmark = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()),
@@ -35,3 +43,15 @@ def test_batch_norms_normalise_as_one_with_both_halves(halves):
     for name, value in expected["gradients"].items():
         total = sum(one["gradients"][name] for one in found)
         assert torch.allclose(total, value, atol=1e-4), name
+
+
+def test_sharing_norms_keeps_names_and_tensors_and_the_answer_of_one_process():
+    plain, shared = norms(), norms()
+    before = dict(shared.state_dict(keep_vars=True))
+    share_batch_norms(shared)
+    after = dict(shared.state_dict(keep_vars=True))
+    assert list(before) == list(after)
+    assert all(after[name] is value for name, value in before.items())
+    assert not any(type(module) is nn.BatchNorm2d for module in shared.modules())
+    assert torch.equal(plain(norms_input()), shared(norms_input()))
+    assert torch.equal(plain.eval()(norms_input()), shared.eval()(norms_input()))
