@@ -85,8 +85,7 @@ class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
             return
         self._saved = steps
         self._save(trainer, f"iter_{steps}", ModelFile.TRAIN_OUTPUT_DIR)
-        # Those of further steps, where a run goes on from an older one, are yet to be replaced.
-        saved = [path for n, path in saved_checkpoints(self.folder, PERIODIC) if n <= steps]
+        saved = [path for _, path in saved_checkpoints(self.folder, PERIODIC)]
         self._remove(saved[: -self.config.max_checkpoints], but=f"iter_{steps}")
 
     def _save(self, trainer: Any, name: str, output: str) -> None:

@@ -1,11 +1,13 @@
 """A run goes on exactly where it was stopped, and only as the run that it was."""
 
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from modelscope_vitadapter.errors import CheckpointError, TrainingError
+from modelscope_vitadapter.plugin import train_loop
 from modelscope_vitadapter.training.run_directory import latest_checkpoint
 from tests.plugin.train_runs import (
     IMAGES,
@@ -148,9 +150,7 @@ def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, number
 
 def test_a_second_signal_acts_at_once(tmp_path, monkeypatch):
     clock = iter([0.0, 0.5, 2.0])
-    monkeypatch.setattr(
-        "modelscope_vitadapter.plugin.train_loop.time.monotonic", lambda: next(clock)
-    )
+    monkeypatch.setattr(train_loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     taken = []
 
     def interrupt(trainer):
@@ -163,9 +163,11 @@ def test_a_second_signal_acts_at_once(tmp_path, monkeypatch):
     assert taken == [0, 0, 0]
 
 
-def test_a_hook_may_end_a_run_too(tmp_path):
+def test_a_hook_may_end_a_run_too(tmp_path, caplog):
+    caplog.set_level("INFO")
     enough = AfterStep(3, lambda trainer: setattr(trainer, "_stop_training", True))
     trainer = new_trainer(tmp_path, callbacks=[enough], run={"checkpoint_interval": 3})
     trainer.train()
     assert trainer.iter == 3
     assert files(tmp_path, "iter_*.pth") == ["iter_3.pth", "iter_3_trainer_state.pth"]
+    assert caplog.text.count("Saved") == 1  # not again for the stop

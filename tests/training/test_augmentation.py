@@ -130,6 +130,20 @@ def test_nearest_equals_the_distance_to_every_pixels_centre(height, width):
         assert np.allclose(distances[np.arange(new), found], distances.min(axis=1), atol=1e-12)
 
 
+@pytest.mark.parametrize("width", [12, 23, 31, 95, 96, 171])
+def test_edges_of_labels_lie_where_the_image_is_half_way(width):
+    """Where OpenCV's nearest is used, labels are shifted and this fails."""
+    classes = np.repeat((rng_of(3).random((1, 48)) < 0.5), 5, 0).astype(np.int16)
+    image = np.repeat((classes * 255).astype(np.uint8)[:, :, None], 3, axis=2)
+    one = Augmentation((999, 999), (999, width), (1.0, 1.0), flip=0.0, photometric=False)
+    view, found = one.view(image, classes, rng_of(0))
+    assert found.shape[1] == width
+    grey = view[:, :, 0].astype(int)
+    decided = np.abs(grey - 127.5) > 2  # as near to one as to the other, else
+    assert decided.mean() > 0.4
+    assert np.array_equal(grey[decided] > 127, found[decided] == 1)
+
+
 def crops_of(classes, count, **changes):
     """The classes of many crops of an image that isn't resized."""
     one = replace(PLAIN, scale=sorted(classes.shape), ratio_range=(1.0, 1.0), flip=0.0, **changes)

@@ -6,8 +6,10 @@ from modelscope_vitadapter.config.criterion_settings import (
     CriterionSettings,
     PartWeights,
 )
+from modelscope_vitadapter.training import criterion as criterion_module
 from modelscope_vitadapter.training.criterion import Mask2FormerCriterion, targets_of
 from modelscope_vitadapter.training.losses import SeededPoints
+from modelscope_vitadapter.training.matcher import match
 from tests.training.shared_batches import (
     CLASS_WEIGHT,
     CLASSES,
@@ -62,6 +64,14 @@ def test_a_weight_scales_its_loss_in_every_prediction_and_no_other(part):
         assert other[key].item() == pytest.approx(factor * plain[key].item(), rel=1e-5)
 
 
+def test_an_image_twice_in_a_batch_has_the_loss_of_it_alone():
+    """Losses are divided by class weights and by masks."""
+    head, features = Head(), features_of(1)
+    alone = losses_of(head, features, MAPS[:1], [5])
+    twice = losses_of(head, features.repeat(2, 1, 1, 1), MAPS[:1].repeat(2, 1, 1), [5, 5])
+    assert values(twice) == pytest.approx(values(alone), rel=1e-5)
+
+
 def test_an_image_without_targets_teaches_no_object():
     head = Head()
     losses = losses_of(head, features_of(1), NOTHING, [5])
@@ -102,7 +112,14 @@ def test_more_targets_than_queries_match_as_many_as_there_are_queries():
     assert all(pair[1].grad.flatten(2).any(dim=2).all() for pair in predictions)
 
 
-def test_it_computes_in_float32_whatever_the_logits_and_autocast():
+def test_it_computes_in_float32_whatever_the_logits_and_autocast(monkeypatch):
+    costs = []
+
+    def remember(found):
+        costs.append(torch.cat([one.flatten() for layer in found for one in layer]))
+        return match(found)
+
+    monkeypatch.setattr(criterion_module, "match", remember)
     predictions = [(cls.bfloat16(), mask.bfloat16()) for cls, mask in Head()(features_of(2))]
     targets, points = targets_of(MAPS, "cpu"), SeededPoints(SEEDS, "cpu")
     criterion = Mask2FormerCriterion(SETTINGS)
@@ -111,6 +128,7 @@ def test_it_computes_in_float32_whatever_the_logits_and_autocast():
         found = criterion(predictions, targets, points)
     assert found["loss"].dtype == torch.float32
     assert values(found) == values(exact)
+    assert torch.equal(costs[0], costs[1])
 
 
 @pytest.mark.parametrize("number", [0, 1])

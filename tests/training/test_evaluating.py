@@ -11,7 +11,8 @@ from tests.training.tiny_model import write_model
 
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory):
-    return Segmenter.load(write_model(tmp_path_factory.mktemp("evaluating") / "model"))
+    colours = {"PALETTE": [[50 * k + 20, 200 - 30 * k, 90] for k in range(5)]}
+    return Segmenter.load(write_model(tmp_path_factory.mktemp("evaluating") / "model", colours))
 
 
 class Answered:

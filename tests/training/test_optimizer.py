@@ -43,13 +43,15 @@ def test_rates_decay_by_layers_vectors_have_no_weight_decay_and_frozen_ones_are_
     network.backbone.patch_embed = nn.Linear(2, 2)
     network.backbone.blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     network.decode_head = nn.Linear(2, 2)
+    network.norm = nn.LayerNorm(2)
     groups = parameter_groups(network, 2, CONFIG)
     shown = [(group["lr"], group["weight_decay"], len(group["params"])) for group in groups]
-    assert shown == [(rate, decay, 1) for rate in (0.125, 0.25, 0.5, 1.0) for decay in (0.0, 0.05)]
+    expected = [(rate, decay, 1) for rate in (0.125, 0.25, 0.5) for decay in (0.0, 0.05)]
+    assert shown == [*expected, (1.0, 0.0, 3), (1.0, 0.05, 1)]
     network.backbone.requires_grad_(False)
-    network.decode_head.weight.requires_grad_(False)
+    network.decode_head.requires_grad_(False)
     (group,) = parameter_groups(network, 2, CONFIG)
-    assert group["params"] == [network.decode_head.bias]
+    assert group["params"] == list(network.norm.parameters())
 
 
 def factors(steps, **options):

@@ -127,10 +127,14 @@ def test_frozen_parts_stay_to_the_last_bit(network, freeze, parts):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_reduced_precision_trains_float32_weights(network, dtype):
     batch = batch_of()
-    exact = step_of(network)[0](batch)["loss"]
+    exact = step_of(network)[0](batch)
     step, trained, _ = step_of(network, dtype=dtype)
-    assert step(batch)["loss"] == pytest.approx(exact, rel=0.1)
-    assert step(batch)["loss"] != exact
+    found = step(batch)
+    while not math.isfinite(found["grad_norm"]):  # float16's scale falls step by step
+        found = step(batch)
+    for name in ("loss", "grad_norm"):
+        assert found[name] == pytest.approx(exact[name], rel=0.2)
+        assert found[name] != exact[name]
     assert {p.dtype for p in trained.parameters()} == {torch.float32}
 
 
