@@ -135,4 +135,3 @@ def test_hooks_see_the_rate_of_their_step_and_every_epoch(tmp_path):
     shares = [1e-6, 0.75 * (1 - 0.5 * (1 - 1e-6)), 0.5, 0.25]  # two steps of warm-up
     assert rates == pytest.approx([1e-3 * share for share in shares])
     assert epochs == [(0, 1), (1, 1)]
-    assert not files(tmp_path, "epoch_*")  # as ModelScope's default hooks would write

@@ -66,6 +66,8 @@ def test_a_folder_gives_both_parts_and_the_classes_and_all_is_made_in_memory(tmp
         described = json.loads((run / name / "configuration.json").read_text(encoding="utf-8"))
         assert described["model"]["type"] == "vitadapter-semantic-segmentation"
     assert saved.windows.crop_size == (96, 96)
+    trainer.model.save_pretrained(model)  # in place of what it came from
+    assert model_config.load_model_config(model) == trainer.model.segmenter.config
 
 
 def test_a_model_with_its_own_classes_keeps_its_files(tmp_path):
