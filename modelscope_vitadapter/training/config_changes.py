@@ -32,7 +32,7 @@ def changed_config(
     Args:
         config: of the model that is changed.
         classes: names by id; None for the model's own.
-        palette: None for the model's own, or, for new classes, generated colours.
+        palette: None for the model's own or, for new classes, generated colours.
         crop: height and width in pixels of the windows that are trained on and tested with; None
             for the model's own. Strides and what images are resized and padded to change by the
             same factor, so a window shows as much of an image as before.

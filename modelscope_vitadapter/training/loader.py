@@ -63,23 +63,21 @@ def epoch_order(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(length)
 
 
+@dataclass
 class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
     """Makes batches out of the keys of their samples; the same keys give the same bits anywhere.
 
-    Args:
+    Attributes:
         dataset: it can be pickled if workers are spawned, which are each sent a copy.
         augmentation: how views are drawn.
         num_classes: classes of the model.
         seed: the run's, 0 or above.
     """
 
-    def __init__(
-        self, dataset: LabelledPictures, augmentation: Augmentation, *, num_classes: int, seed: int
-    ) -> None:
-        self.dataset = dataset
-        self.augmentation = augmentation
-        self.num_classes = num_classes
-        self.seed = seed
+    dataset: LabelledPictures
+    augmentation: Augmentation
+    num_classes: int
+    seed: int
 
     def __getitem__(self, keys: Sequence[SampleKey]) -> Batch | VitAdapterError:
         """The batch of some samples.
