@@ -74,13 +74,18 @@ class Mask2FormerCriterion(nn.Module):
 
     class_weight: Tensor
     part_weight: Tensor
+    least_count: Tensor
 
     def __init__(self, settings: CriterionSettings) -> None:
         super().__init__()
         self.settings = settings
-        parts = astuple(settings.loss)
-        for name, weights in (("class_weight", settings.class_weight), ("part_weight", parts)):
-            self.register_buffer(name, torch.tensor(weights, dtype=torch.float32), persistent=False)
+        tiny = torch.finfo(torch.float32).tiny
+        for name, numbers in (
+            ("class_weight", settings.class_weight),
+            ("part_weight", astuple(settings.loss)),
+            ("least_count", (tiny, 1.0, 1.0)),
+        ):
+            self.register_buffer(name, torch.tensor(numbers, dtype=torch.float32), persistent=False)
 
     def forward(
         self, predictions: Sequence[Prediction], targets: Sequence[Targets], points: SeededPoints
@@ -107,18 +112,13 @@ class Mask2FormerCriterion(nn.Module):
         """
         with torch.autocast(predictions[0][0].device.type, enabled=False):
             pairs = match(self._costs(predictions, targets, points))
-            classes = self._classes(predictions, targets, pairs)
-            sums = [
-                self._sums(layer, prediction, classes[layer], pairs[layer], targets, points)
+            layers = [
+                self._sums(layer, *prediction, pairs[layer], targets, points)
                 for layer, prediction in enumerate(predictions)
             ]
-            matched = (classes != self.settings.num_classes).float()
-            counts = torch.stack([self.class_weight[classes], matched]).sum(dim=(2, 3))
-            class_weights, masks = summed(counts)
-            class_weights = class_weights.clamp(min=torch.finfo(torch.float32).tiny)
-            masks = masks.clamp(min=1.0)
-            divisors = torch.stack([class_weights, masks, masks], dim=1)
-            losses = torch.stack(sums) * self.part_weight * process_count() / divisors
+            sums, counts = (torch.stack(each) for each in zip(*layers, strict=True))
+            divisors = torch.maximum(summed(counts), self.least_count)
+            losses = sums * self.part_weight * process_count() / divisors
         named = {"loss": losses.sum()}
         last = len(losses) - 1
         for layer in (last, *range(last)):
@@ -146,44 +146,33 @@ class Mask2FormerCriterion(nn.Module):
         images = range(len(targets))
         return [[cost(layer, image) for image in images] for layer in range(len(predictions))]
 
-    def _classes(
-        self,
-        predictions: Sequence[Prediction],
-        targets: Sequence[Targets],
-        pairs: Sequence[Sequence[Pairs]],
-    ) -> Tensor:
-        """The class that each query is to have, `(L, B, Q)` int64; K is "no object"."""
-        shape = (len(predictions), *predictions[0][0].shape[:2])
-        classes = targets[0].labels.new_full(shape, self.settings.num_classes)
-        for of_layer, matched in zip(classes, pairs, strict=True):
-            for row, target, (queries, chosen) in zip(of_layer, targets, matched, strict=True):
-                row[queries] = target.labels[chosen]
-        return classes
-
     def _sums(
         self,
         layer: int,
-        prediction: Prediction,
-        classes: Tensor,
+        class_logits: Tensor,
+        mask_logits: Tensor,
         pairs: Sequence[Pairs],
         targets: Sequence[Targets],
         points: SeededPoints,
-    ) -> Tensor:
-        """Class, mask and dice loss of one prediction, added up over this process, `(3,)`."""
-        class_logits, mask_logits = prediction
-        of_classes = class_loss(class_logits.float(), classes, self.class_weight)
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of a prediction, added up over this process, and their counts, `(3,)` each."""
+        settings = self.settings
+        classes = targets[0].labels.new_full(class_logits.shape[:2], settings.num_classes)
         matched, where, truths = [mask_logits[0, :0].float()], [], []
         for image, (queries, chosen) in enumerate(pairs):
+            classes[image, queries] = targets[image].labels[chosen]
             if len(queries):
                 logits = mask_logits[image, queries].float()
-                own = points.for_loss(layer, image, logits.detach(), self.settings.points)
+                own = points.for_loss(layer, image, logits.detach(), settings.points)
                 matched.append(logits)
                 where.append(own)
                 truths.append(sample_masks(targets[image].masks[chosen], own))
-        joined = torch.cat(matched)
-        if not truths:
-            nothing = joined.sum()  # 0, with a gradient of zeros
-            return torch.stack([of_classes, nothing, nothing])
-        at_points, truth = sample_maps(joined, torch.cat(where)), torch.cat(truths)
-        of_dice = dice_loss(at_points, truth, self.settings.loss_dice_eps)
-        return torch.stack([of_classes, mask_loss(at_points, truth), of_dice])
+        masks = (classes != settings.num_classes).sum().float()
+        counts = torch.stack([self.class_weight[classes].sum(), masks, masks])
+        of_classes = class_loss(class_logits.float(), classes, self.class_weight)
+        of_masks = of_dice = matched[0].sum()  # 0, with a gradient of zeros
+        if truths:
+            at_points = sample_maps(torch.cat(matched), torch.cat(where))
+            of_masks = mask_loss(at_points, torch.cat(truths))
+            of_dice = dice_loss(at_points, torch.cat(truths), settings.loss_dice_eps)
+        return torch.stack([of_classes, of_masks, of_dice]), counts
