@@ -33,7 +33,7 @@ _CONFIGURATION = "configuration.json"
 _CONFIG = "mmcv_config.py"
 
 WriteConfiguration = Callable[[Path], None]
-"""Writes `configuration.json` into the folder that it is given."""
+"""Writes `configuration.json`, and what else is new, into the folder that it is given."""
 
 
 def find_checkpoint(model_dir: Path) -> Path:
@@ -92,7 +92,8 @@ def save_model_directory(
             read before the new one (see `CHECKPOINT_NAMES`): it is removed.
         checkpoint_name: one of `CHECKPOINT_NAMES`. The built-in model reads
             `pytorch_model.pt` only.
-        write_configuration: None leaves `configuration.json` to the caller.
+        write_configuration: what it writes goes before files of `source_dir` of that name; None
+            leaves `configuration.json` to the caller.
 
     Raises:
         CheckpointError: the name is none of the three, `source_dir` is no directory, or something

@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from modelscope_vitadapter.datasets.label_ids import NAMED
 from modelscope_vitadapter.errors import DataSetError
 
 MODELSCOPE, HUGGING_FACE = "ms:", "hf:"
 """What the name of a dataset of a hub begins with."""
+
+LABEL_IDS = ("as-is", "coco-stuff-182", "reduce-zero")
+"""Names in `datasets.label_ids.NAMED`, which imports more than a command's help can wait for."""
 
 DATA_HELP = (
     "the dataset: a folder with images/ beside labels/ (with or without splits below them), a "
@@ -27,7 +29,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--label-ids",
-        choices=sorted(NAMED),
+        choices=LABEL_IDS,
         help="what the numbers in label maps mean. as-is: the class ids, 255 is not counted "
         "(default). reduce-zero: classes begin at 1, 0 is not counted. coco-stuff-182: "
         "COCO-Stuff's original ids (found by itself in stuffthingmaps/)",

@@ -1,4 +1,4 @@
-"""Fine-tunes a model on labelled pictures, with the paper's recipe.
+"""Fine-tunes a model on a data set with labels, with the paper's recipe.
 
 Used as:
   vitadapter train my_model my_data --output run --iters 2000
@@ -14,7 +14,6 @@ pipeline() and for `vitadapter evaluate`. Ctrl-C ends after the running step, wi
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -27,45 +26,51 @@ from modelscope_vitadapter.command.data_arguments import (
     data_source,
 )
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.training.recipe import DTYPES, Recipe
+from modelscope_vitadapter.training.run_directory import latest_checkpoint
+from modelscope_vitadapter.training.train_config import (
+    CROP,
+    DTYPES,
+    FREEZE_CHOICES,
+    TrainConfig,
+    check,
+    options_of,
+)
 
 INTERRUPTED = 130
 """Exit code of a run that was stopped, as shells have it for Ctrl-C."""
 
 HELP = "fine-tune a model on a labelled data set"
 
-RECIPE_OPTIONS = {
-    "max_iters": "--iters",
-    "max_epochs": "--epochs",
-    "batch_size": "--batch-size",
-    "accumulation": "--accumulation",
-    "learning_rate": "--learning-rate",
-    "weight_decay": "--weight-decay",
-    "layer_decay": "--layer-decay",
-    "warmup_iters": "--warmup",
-    "clip_norm": "--clip-norm",
-    "drop_path": "--drop-path",
-    "cat_max_ratio": "--cat-max-ratio",
-    "flip": "--flip",
-    "seed": "--seed",
-}
-"""Fields of the recipe that are single numbers, and what they are called here."""
+WHOLE: dict[str, Any] = {"type": int, "metavar": "N"}
+NUMBER: dict[str, Any] = {"type": float, "metavar": "N"}
+PAIR: dict[str, Any] = {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
+YES_OR_NO: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+OFF: dict[str, Any] = {"action": "store_const", "const": False}
 
-HELP_OF = {
-    "max_iters": "steps",
-    "max_epochs": "passes over the data set, in place of --iters",
-    "batch_size": "pictures in a step, of all processes together",
-    "accumulation": "compute a step in N parts, each normalised by itself; takes less memory",
-    "learning_rate": "highest rate, of adapter and head",
-    "weight_decay": "of matrices and kernels",
-    "layer_decay": "ratio of the rates of neighbouring BEiT blocks",
-    "warmup_iters": "steps in which the rate rises; default: 1500, or a tenth of a shorter run",
-    "clip_norm": "largest norm of the gradients, 0 for any",
-    "drop_path": "rate of stochastic depth; default: the model's",
-    "cat_max_ratio": "largest share of a crop that one class may have",
-    "flip": "chance of a picture to be mirrored",
-    "seed": "of everything random",
+OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "max_iters": ("--iters", WHOLE),
+    "max_epochs": ("--epochs", WHOLE),
+    "batch_size": ("--batch-size", WHOLE),
+    "accumulation": ("--accumulation", WHOLE),
+    "learning_rate": ("--learning-rate", NUMBER),
+    "weight_decay": ("--weight-decay", NUMBER),
+    "layer_decay": ("--layer-decay", NUMBER),
+    "warmup_iters": ("--warmup", WHOLE),
+    "clip_norm": ("--clip-norm", {**NUMBER, "help": "of gradients, 0 for any; default: 0.01"}),
+    "drop_path": ("--drop-path", NUMBER),
+    "dtype": ("--dtype", {"choices": DTYPES}),
+    "checkpoint_activations": ("--checkpoint-activations", YES_OR_NO),
+    "ratio_range": ("--ratio-range", PAIR),
+    "cat_max_ratio": ("--cat-max-ratio", NUMBER),
+    "flip": ("--flip", NUMBER),
+    "photometric": ("--no-photometric", {**OFF, "help": "leave colours as they are"}),
+    "seed": ("--seed", WHOLE),
+    "workers": ("--workers", WHOLE),
+    "evaluation_interval": ("--evaluate-every", WHOLE),
+    "checkpoint_interval": ("--save-every", WHOLE),
+    "log_interval": ("--log-every", WHOLE),
 }
+"""Fields of `TrainConfig` that are options here: their names, and how they are read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,25 +83,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_data_arguments(parser)
     group = parser.add_argument_group("parts of the data set")
-    group.add_argument(
-        "--train-split", default="train", metavar="NAME", help="default: train; '' for all of it"
-    )
-    group.add_argument(
-        "--val-split", default="val", metavar="NAME", help="default: val; '' for all of it"
-    )
+    for option, part in (("--train-split", "train"), ("--val-split", "val")):
+        text = f"default: {part}; '' for all of it"
+        group.add_argument(option, default=part, metavar="NAME", help=text)
     group.add_argument(
         "--val-data", metavar="DATA", help="evaluate on another data set, read in the same way"
     )
     group.add_argument("--no-evaluation", action="store_true", help="train without a part val")
     group.add_argument("--no-check", action="store_true", help="don't look for problems first")
     _add_start_arguments(parser)
-    _add_recipe_arguments(parser)
+    _add_options(parser.add_argument_group("recipe"), "recipe")
     group = parser.add_argument_group("run")
     group.add_argument("--device", default="gpu", help="gpu (default), cpu or cuda:N")
-    group.add_argument("--workers", type=int, default=2, metavar="N", help="default: 2")
-    group.add_argument("--evaluate-every", type=int, metavar="N", help="steps; default: 10 times")
-    group.add_argument("--save-every", type=int, metavar="N", help="steps; default: as evaluated")
-    group.add_argument("--log-every", type=int, default=50, metavar="N", help="default: 50")
+    _add_options(group, "run")
 
 
 def _add_start_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,47 +115,31 @@ def _add_start_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--freeze",
-        choices=("nothing", "beit", "backbone"),
+        choices=FREEZE_CHOICES,
         default="nothing",
         help="what stays as it is: beit leaves adapter and head, backbone leaves the head",
     )
     group.add_argument("--adapter-form", help="builtin (default) or authors, see the README")
 
 
-def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("recipe")
-    recipe = Recipe()
-    for field, option in RECIPE_OPTIONS.items():
-        default = getattr(recipe, field)
-        is_count = isinstance(default, int) or field in ("max_epochs", "warmup_iters")
-        shown = "" if default is None else f"; default: {default:g}"
-        group.add_argument(
-            option,
-            dest=field,
-            type=int if is_count else float,
-            metavar="N",
-            help=HELP_OF[field] + shown,
-        )
-    group.add_argument("--dtype", choices=DTYPES, help="of products; default: float32")
-    group.add_argument(
-        "--checkpoint-activations",
-        action=argparse.BooleanOptionalAction,
-        help="compute activations twice to save memory; default: as the model says",
-    )
-    group.add_argument("--no-photometric", action="store_true", help="leave colours as they are")
-    group.add_argument(
-        "--ratio-range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="of random resizing"
-    )
+def _add_options(group: argparse._ArgumentGroup, part: str) -> None:
+    for field in options_of(part):
+        if field.name in OPTIONS:
+            option, how = OPTIONS[field.name]
+            is_number = isinstance(field.default, int | float)
+            default = f"; default: {field.default:g}" if is_number else ""
+            text = field.metadata["meaning"] + default
+            group.add_argument(option, dest=field.name, **{"help": text, **how})
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and say where the result is."""
-    from modelscope_vitadapter.datasets.open_dataset import has_splits
-    from modelscope_vitadapter.plugin.trainer.checkpoints import latest_checkpoint
-    from modelscope_vitadapter.plugin.trainer.segmentation_trainer import (
-        VitAdapterSegmentationTrainer,
-    )
-
+    recipe, options = _given(arguments, "recipe"), _given(arguments, "run")
+    if recipe.get("clip_norm") == 0:
+        recipe["clip_norm"] = None
+    TrainConfig().changed("recipe", recipe).changed("run", options)  # told before much is imported
+    if arguments.crop is not None:
+        check("crop", arguments.crop, CROP)
     output = Path(arguments.output)
     checkpoint = latest_checkpoint(output) if arguments.resume else None
     if arguments.resume and checkpoint is None:
@@ -164,21 +147,14 @@ def run(arguments: argparse.Namespace) -> int:
             f"--resume: there is no checkpoint (iter_N.pth) in {output}; leave --resume out to "
             "begin, or give the --output of the run that shall go on"
         )
+
+    from modelscope_vitadapter.plugin.trainer import VitAdapterSegmentationTrainer
+
     data = data_source(arguments.data, arguments.labels)
-    evaluation = data
-    if arguments.no_evaluation:
-        evaluation = None
-    elif arguments.val_data is not None:
-        evaluation = data_source(arguments.val_data)
-    elif not has_splits(data):
-        raise DataSetError(
-            f"data set {arguments.data!r} has no parts: all of it would be trained on, and nothing "
-            "left to evaluate on. Give --val-data DATA, or --no-evaluation"
-        )
     trainer = VitAdapterSegmentationTrainer(
         arguments.model,
         train_dataset=data,
-        eval_dataset=evaluation,
+        eval_dataset=_evaluation_data(arguments, data),
         train_split=arguments.train_split,
         eval_split=arguments.val_split,
         work_dir=output,
@@ -187,13 +163,8 @@ def run(arguments: argparse.Namespace) -> int:
         beit=arguments.beit,
         crop=arguments.crop,
         freeze=arguments.freeze,
-        recipe=_recipe(arguments),
-        run={
-            "workers": arguments.workers,
-            "evaluation_interval": arguments.evaluate_every,
-            "checkpoint_interval": arguments.save_every,
-            "log_interval": arguments.log_every,
-        },
+        recipe=recipe,
+        run=options,
         data_options=data_options(arguments),
         check_data=not arguments.no_check,
         adapter_form=arguments.adapter_form,
@@ -205,6 +176,28 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if trainer.iter >= trainer.max_iters else INTERRUPTED
 
 
+def _given(arguments: argparse.Namespace, part: str) -> dict[str, Any]:
+    """The options of a part of `TrainConfig` that were given, by field."""
+    values = {field.name: getattr(arguments, field.name, None) for field in options_of(part)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _evaluation_data(arguments: argparse.Namespace, data: Any) -> Any:
+    """What is evaluated on: nothing, another data set, or a part of the one that is trained on."""
+    from modelscope_vitadapter.datasets.open_dataset import has_splits
+
+    if arguments.no_evaluation:
+        return None
+    if arguments.val_data is not None:
+        return data_source(arguments.val_data)
+    if not has_splits(data):
+        raise DataSetError(
+            f"data set {arguments.data!r} has no parts: all of it would be trained on, and nothing "
+            "left to evaluate on. Give --val-data DATA, or --no-evaluation"
+        )
+    return data
+
+
 def _names(path: Path) -> tuple[str, ...]:
     from modelscope_vitadapter.datasets.open_dataset import read_classes
 
@@ -214,29 +207,13 @@ def _names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _recipe(arguments: argparse.Namespace) -> dict[str, Any]:
-    fields = {field.name for field in dataclasses.fields(Recipe)}
-    given = {
-        name: value
-        for name, value in vars(arguments).items()
-        if name in fields and value is not None
-    }
-    if arguments.no_photometric:
-        given["photometric"] = False
-    if given.get("clip_norm") == 0:
-        given["clip_norm"] = None
-    return given
-
-
 def _summary(trainer: Any, output: Path) -> str:
-    figures = trainer.metric_values
     best = output / "output_best"
-    has_best = any(best.glob("*.pt"))
     done = "finished" if trainer.iter >= trainer.max_iters else "stopped, --resume goes on"
     lines = [f"{trainer.iter} of {trainer.max_iters} steps ({done})"]
-    if figures:
-        values = ", ".join(f"{name} {100 * value:.2f}" for name, value in figures.items())
+    if trainer.metric_values:
+        metrics = trainer.metric_values.items()
+        values = ", ".join(f"{name} {100 * value:.2f}" for name, value in metrics)
         lines.append(f"last evaluation: {values}")
-    shown = best if has_best else output / "output"
-    lines.append(f"model: {shown}")
+    lines.append(f"model: {best if best.is_dir() else output / 'output'}")
     return "\n".join(lines)

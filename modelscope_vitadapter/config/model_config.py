@@ -69,18 +69,23 @@ def load_model_config(model_dir: Path, *, trust_remote_code: bool = False) -> Mo
 def _parse(config: ConfigDict, path: Path) -> ModelConfig:
     """Read a configuration; errors name its file."""
     try:
-        settings = parse_model(config)
-        return ModelConfig(
-            config=config,
-            settings=settings,
-            classes=parse_classes(config, settings.head.num_classes),
-            palette=parse_palette(config, settings.head.num_classes),
-            transform=parse_test_pipeline(find_test_pipeline(config)),
-        )
+        return parse_model_config(config)
     except ConfigError as error:
         if str(path) in str(error):
             raise
         raise type(error)(f"{path}: {error}") from error
+
+
+def parse_model_config(config: ConfigDict) -> ModelConfig:
+    """Reads what a model takes from a configuration that no file holds; errors as above."""
+    settings = parse_model(config)
+    return ModelConfig(
+        config=config,
+        settings=settings,
+        classes=parse_classes(config, settings.head.num_classes),
+        palette=parse_palette(config, settings.head.num_classes),
+        transform=parse_test_pipeline(find_test_pipeline(config)),
+    )
 
 
 def parse_model(config: Mapping[str, object]) -> ModelSettings:

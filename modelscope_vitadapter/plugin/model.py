@@ -18,6 +18,7 @@ from modelscope_vitadapter.checkpoint.model_directory import (
     save_model_directory,
     save_model_files,
 )
+from modelscope_vitadapter.config.model_config import CONFIG_FILE
 from modelscope_vitadapter.devices import (
     builtin_device_name,
     prepare_forked_process,
@@ -72,19 +73,22 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         torch_dtype: str | torch.dtype | None = None,
         adapter_form: str | None = None,
         window_batch_size: int | None = None,
+        segmenter: Segmenter | None = None,
+        config_text: str | None = None,
         **kwargs: Any,
     ) -> None:
         prepare_forked_process()
         if "device" in kwargs:
             kwargs["device"] = builtin_device_name(kwargs["device"])
         super().__init__(os.fspath(model_dir), **kwargs)
-        self.segmenter = Segmenter.load(
+        self.segmenter = segmenter or Segmenter.load(
             model_dir,
             torch_dtype=torch_dtype,
             adapter_form=adapter_form,
             window_batch_size=window_batch_size,
             trust_remote_code=self.trust_remote_code,
         )
+        self._config_text = config_text
         self.model = self.segmenter.network
         config = self.segmenter.config
         self.cfg = config.config
@@ -196,9 +200,15 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
             CheckpointError: for a name that is not looked for when a model is loaded, or where the
                 directory cannot be written.
         """
-        content = self._configuration() if config is None else config
+        content = self.configuration() if config is None else config
         own = save_config_function is save_configuration
-        write = (lambda folder: save_configuration(os.fspath(folder), content)) if own else None
+
+        def write(folder: Path) -> None:
+            if own:
+                save_configuration(os.fspath(folder), content)
+            if self._config_text is not None:
+                (folder / CONFIG_FILE).write_text(self._config_text, encoding="utf-8")
+
         names = save_checkpoint_names or DEFAULT_CHECKPOINT_NAME
         name = names if isinstance(names, str) else names[0]
         source, target = Path(self.model_dir), Path(target_folder)
@@ -212,7 +222,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         if not own:
             save_config_function(os.fspath(target_folder), content)
 
-    def _configuration(self) -> dict[str, Any]:
+    def configuration(self) -> dict[str, Any]:
         """The content of `configuration.json` of the model's own directory."""
         path = Path(self.model_dir) / ModelFile.CONFIGURATION
         if path.is_file():

@@ -75,7 +75,7 @@ TRAINER = Entry(
     registry_module="modelscope.trainers.builder",
     group="default",
     key=TRAINER_TYPE,
-    module="modelscope_vitadapter.plugin.trainer.segmentation_trainer",
+    module="modelscope_vitadapter.plugin.trainer",
 )
 METRIC = Entry(
     registry="METRICS",

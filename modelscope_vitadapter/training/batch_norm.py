@@ -22,13 +22,10 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total
+        return _SumOverProcesses.forward(ctx, gradient)
 
 
-def sum_over_processes(x: Tensor) -> Tensor:
-    """The sum of a tensor over all processes; differentiable."""
+def _sum(x: Tensor) -> Tensor:
     total: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
     return total
 
@@ -42,10 +39,10 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         axes = (0, 2, 3)
         exact = x.float()
-        count = sum_over_processes(exact.new_tensor([x.numel() / x.shape[1]]))
-        mean = sum_over_processes(exact.sum(axes)) / count
+        count = _sum(exact.new_tensor([x.numel() / x.shape[1]]))
+        mean = _sum(exact.sum(axes)) / count
         centred = exact - mean[:, None, None]
-        variance = sum_over_processes(centred.square().sum(axes)) / count
+        variance = _sum(centred.square().sum(axes)) / count
         self._keep_track(mean.detach(), (variance * (count / (count - 1).clamp(min=1))).detach())
         normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
@@ -55,38 +52,24 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
     @torch.no_grad()
     def _keep_track(self, mean: Tensor, variance: Tensor) -> None:
         """Moves the running statistics, as `torch.nn.BatchNorm2d` does."""
-        if self.running_mean is None or self.running_var is None:
-            return
-        assert self.num_batches_tracked is not None  # it comes with the other two
+        assert self.running_mean is not None  # the three of them come with track_running_stats
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked += 1
-        rate = self.momentum
-        if rate is None:
-            rate = 1.0 / float(self.num_batches_tracked)
+        rate = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.to(self.running_mean), rate)
         self.running_var.lerp_(variance.to(self.running_var), rate)
 
 
 def share_batch_norms(network: nn.Module) -> None:
-    """Replaces the batch norms of a network, in place, by ones that see all processes' batches.
+    """Lets the batch norms inside a network, in place, see all processes' batches.
 
     Parameters and buffers stay the same tensors under the same names. On a GPU PyTorch's own
     `SyncBatchNorm` is used.
     """
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is nn.BatchNorm2d:
-                setattr(parent, name, _shared(child))
-
-
-def _shared(norm: nn.BatchNorm2d) -> nn.Module:
-    if norm.running_mean is not None and norm.running_mean.is_cuda:
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(  # type: ignore[no-untyped-call]
-            norm
-        )
-        return converted
-    shared = SharedBatchNorm2d(
-        norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
-    )
-    shared._parameters, shared._buffers = norm._parameters, norm._buffers
-    shared.training = norm.training
-    return shared
+    if next(network.parameters()).is_cuda:
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm2d  # which has nothing that the plain norm lacks

@@ -1,0 +1,124 @@
+"""Writes and reads checkpoints of a training run, from which it goes on exactly.
+
+ModelScope's own (1.40.2) write over the old file, save numpy's random state in a form that its
+weights-only reading refuses, and go on with another learning rate than they had.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelscope_vitadapter.checkpoint.model_directory import CHECKPOINT_NAMES
+from modelscope_vitadapter.checkpoint.save import save_state_dict, written_aside
+from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
+from modelscope_vitadapter.training.run_directory import checkpoint_files
+
+WEIGHTS_NAME = CHECKPOINT_NAMES[0]
+"""What the weights of a trained model are called: the built-in model reads that name too."""
+
+RESULT_NAME = "eval_result.txt"
+"""The last evaluation's metrics beside a trained model, as ModelScope's trainers write them."""
+
+
+def save_checkpoint(trainer: Any, checkpoint: Path, output: Path) -> None:
+    """Writes weights, and then what else is needed to go on, each file aside before it is renamed.
+
+    Args:
+        trainer: after a step, which `trainer.iter` doesn't count yet.
+        checkpoint: see `run_directory`.
+        output: a directory in the hub's layout for the model, with a link to the weights, or, on
+            file systems without links, a copy.
+    """
+    weights, state = checkpoint_files(checkpoint)
+    save_state_dict(trainer.model.model.state_dict(), weights)
+    hooks = [hook for hook in trainer.hooks if hasattr(hook, "state_dict")]
+    content = {
+        "run": trainer.identity(),
+        "steps": trainer.iter + 1,
+        "optimizer": trainer.optimizer.state_dict(),
+        "lr_scheduler": trainer.lr_scheduler.state_dict(),
+        "scaler": trainer.stepping.scaler.state_dict(),
+        "hooks": {_name(hook): hook.state_dict() for hook in hooks},
+    }
+    with written_aside(state) as aside, aside.open("wb") as file:
+        torch.save(content, file)
+    trainer.model.save_pretrained(output, WEIGHTS_NAME, save_function=lambda *_: None)
+    with written_aside(output / WEIGHTS_NAME) as aside:
+        try:
+            os.link(weights, aside)
+        except OSError:
+            shutil.copyfile(weights, aside)
+    (output / RESULT_NAME).write_text(json.dumps(trainer.metric_values), encoding="utf-8")
+
+
+def load_checkpoint(trainer: Any, checkpoint: Path) -> None:
+    """Has a trainer, which has all that takes steps, go on with a run.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another run; nothing is changed then.
+    """
+    state = checkpoint_files(checkpoint)[1]
+    content = _read(state)
+    if "steps" not in content:
+        raise CheckpointError(
+            f"'{state}' is no training state of this version: go on with the version that wrote "
+            "it, or begin a run with its weights' directory (output) as the model."
+        )
+    before = content["run"]
+    changed = [
+        f"{name} was {before[name]!r} and is {value!r}"
+        for name, value in trainer.identity().items()
+        if before[name] != value
+    ]
+    if changed:
+        raise CheckpointError(
+            f"'{state}' is of a run with other options: {'; '.join(changed)}. Give the options of "
+            "that run to go on with it, or begin another with its weights as the model."
+        )
+    load_weights(trainer, checkpoint)
+    trainer.optimizer.load_state_dict(content["optimizer"])
+    trainer.lr_scheduler.load_state_dict(content["lr_scheduler"])
+    trainer.stepping.scaler.load_state_dict(content["scaler"])
+    for hook in trainer.hooks:
+        if _name(hook) in content["hooks"]:
+            hook.load_state_dict(content["hooks"][_name(hook)])
+    trainer._iter = content["steps"]
+
+
+def load_weights(trainer: Any, checkpoint: Path) -> None:
+    """Copies a checkpoint's weights into the model's own tensors, to which an optimiser refers.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of another network.
+    """
+    path = checkpoint_files(checkpoint)[0]
+    try:
+        trainer.model.model.load_state_dict(_read(path, mmap=True))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"'{path}' holds another network's weights: {error}. Give a checkpoint of this run."
+        ) from error
+
+
+def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """A file's plain data and tensors; nothing in it is executed."""
+    if not path.is_file():
+        raise CheckpointNotFoundError(
+            f"There is no '{path}': expected the weights of a training run beside its state. To "
+            "start from weights alone, give their directory as the model."
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # damaged bytes raise whatever they lead to
+        raise CheckpointError(
+            f"'{path}' can't be read: {error}. Resume from an earlier checkpoint."
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _name(hook: Any) -> str:
+    return f"{type(hook).__module__}.{type(hook).__qualname__}"

@@ -1,0 +1,373 @@
+"""The trainer that ModelScope builds for `vitadapter-segmentation-trainer`."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from modelscope.trainers.default_config import DEFAULT_HOOKS_CONFIG
+from modelscope.utils.config import Config
+from modelscope.utils.constant import DEFAULT_MODEL_REVISION, ModeKeys, ModelFile
+from modelscope.utils.device import create_device
+
+from modelscope_vitadapter.config.criterion import parse_criterion
+from modelscope_vitadapter.config.model_config import load_model_config
+from modelscope_vitadapter.config.settings import parse_adapter_form
+from modelscope_vitadapter.datasets.checks import check_dataset
+from modelscope_vitadapter.datasets.dataset import SegmentationDataset, classes_of, identity_of
+from modelscope_vitadapter.datasets.open_dataset import has_splits, open_dataset
+from modelscope_vitadapter.distributed import (
+    first_process_does,
+    join_group,
+    own_device_name,
+    process_count,
+    process_index,
+)
+from modelscope_vitadapter.errors import ConfigError, DataSetNotFoundError, TrainingError
+from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
+from modelscope_vitadapter.plugin.registration import TRAINER, register
+from modelscope_vitadapter.plugin.train_checkpoints import load_checkpoint, load_weights
+from modelscope_vitadapter.plugin.train_hooks import run_hooks
+from modelscope_vitadapter.plugin.train_loop import StepLoop, StopRequest
+from modelscope_vitadapter.segmenter import model_directory
+from modelscope_vitadapter.training.augmentation import Augmentation
+from modelscope_vitadapter.training.batch_norm import share_batch_norms
+from modelscope_vitadapter.training.config_changes import changed_config, config_text
+from modelscope_vitadapter.training.criterion import Mask2FormerCriterion
+from modelscope_vitadapter.training.evaluating import evaluate_segmenter
+from modelscope_vitadapter.training.initialize import initialize
+from modelscope_vitadapter.training.loader import AugmentedBatches, BatchLoader
+from modelscope_vitadapter.training.optimizer import (
+    arrange_network,
+    build_optimizer,
+    build_schedule,
+)
+from modelscope_vitadapter.training.run_directory import latest_checkpoint
+from modelscope_vitadapter.training.train_config import FREEZE, TrainConfig, check
+from modelscope_vitadapter.training.train_step import TrainingNetwork, TrainStep
+
+HANDED_ON = ("callbacks", "cfg_modify_fn", "cfg_options", "arg_parse_fn")
+WITHOUT_EFFECT = ("launcher", "cfg_file", "third_party")
+"""Arguments that `EpochBasedTrainer` takes; the latter are told by torchrun or used already."""
+
+logger = get_logger()
+
+
+@register(TRAINER)
+class VitAdapterSegmentationTrainer(StepLoop):
+    """Fine-tunes a ViT-Adapter segmentation model, or trains one from the start.
+
+    `build_trainer("vitadapter-segmentation-trainer", default_args=dict(model=..., ...))`.
+
+    Steps are counted, not epochs: an evaluation, a checkpoint or a stop may come in the middle of
+    an epoch, and a run goes on from there exactly. Under `torchrun` all processes train together.
+
+    Args:
+        model: a model id, a model directory, or a model of this package.
+        train_dataset, eval_dataset: with labels, see `datasets.open_dataset.open_dataset`.
+        train_split, eval_split: which parts of them are used, where they have parts.
+        work_dir: where checkpoints, logs and sample images are written.
+        classes: names of the classes by id. By default those that the training data names
+            (`classes.txt`), then the model's own. Parts of the head that don't fit start fresh.
+        palette: `[R, G, B]` of each class.
+        crop: height and width in pixels, a multiple of 32, of the windows that are trained on and
+            tested with, and the scale of images with them; by default the model's own.
+        from_scratch: of `model` only `mmcv_config.py` is used.
+        beit: checkpoint of a BEiT backbone to start from.
+        freeze: `nothing`, `beit` (adapter and head are trained) or `backbone` (the head is).
+        recipe: fields of `TrainConfig` that shall be otherwise than in the paper.
+        run: its other fields: how often a run reports, evaluates and saves, its workers.
+        data_options: arguments of `open_dataset` (`label_ids`, `image_column`, ...).
+        check_data: read all images and label maps before training starts.
+        adapter_form: see `VitAdapterSemanticSegmentation`.
+        device: `gpu`, `cpu`, `cuda:N`; under torchrun `gpu` is the GPU of the process.
+        max_epochs, seed: of the recipe.
+        model_revision: of a model id.
+        trust_remote_code: see `load_model_config`.
+        **kwargs: `HANDED_ON`, for `EpochBasedTrainer`.
+
+    Raises:
+        DataSetError: a data set can't be used; its message lists files.
+        ConfigError, CheckpointError, TrainingError, ValueError: see `changed_config`, `initialize`
+            and `TrainConfig`.
+        TypeError: an argument is unknown.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | VitAdapterSemanticSegmentation,
+        *,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        train_split: str | None = "train",
+        eval_split: str | None = "val",
+        work_dir: str | os.PathLike[str] = "work_dir",
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        crop: int | None = None,
+        from_scratch: bool = False,
+        beit: str | os.PathLike[str] | None = None,
+        freeze: str | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        run: Mapping[str, Any] | None = None,
+        data_options: Mapping[str, Any] | None = None,
+        check_data: bool = True,
+        adapter_form: str | None = None,
+        device: str = "gpu",
+        max_epochs: int | None = None,
+        seed: int | None = None,
+        model_revision: str = DEFAULT_MODEL_REVISION,
+        trust_remote_code: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        _refuse_unknown(kwargs)
+        further = {"max_epochs": max_epochs, "seed": seed}
+        further = {name: value for name, value in further.items() if value is not None}
+        config = TrainConfig().changed("recipe", {**(recipe or {}), **further})
+        self.train_config = config.changed("run", run or {})
+        self.freeze, self.adapter_form = freeze or "nothing", parse_adapter_form(adapter_form)
+        check("freeze", self.freeze, FREEZE)
+        self.stop_request = StopRequest()
+        place = _own_device(device)
+        join_group(on_gpu=place.type == "cuda")
+        _check_divisible(self.train_config)
+        options = data_options or {}
+        self.train_dataset: Any = _opened(train_dataset, train_split, options)
+        self.eval_dataset: Any = _opened(eval_dataset, eval_split, options, for_evaluation=True)
+        if classes is None and self.train_dataset is not None:
+            classes = classes_of(self.train_dataset)
+        changes = {"classes": classes, "palette": palette, "crop": crop}
+        sources = {"from_scratch": from_scratch, "beit": None if beit is None else Path(beit)}
+        self._checks, self._trusts, self._revision = check_data, trust_remote_code, model_revision
+        self._start = self._starting_model(model, changes, sources)
+        self._criterion = parse_criterion(self._start.cfg, self._start.num_classes)
+        self._init_modelscope(Path(work_dir), place, kwargs)
+
+    def _starting_model(
+        self,
+        given: str | os.PathLike[str] | VitAdapterSemanticSegmentation,
+        changes: dict[str, Any],
+        sources: dict[str, Any],
+    ) -> VitAdapterSemanticSegmentation:
+        """The model to start from; the data sets are looked through before it is made.
+
+        `changes` are arguments of `changed_config`, `sources` of `initialize`.
+        """
+        if isinstance(given, VitAdapterSemanticSegmentation):
+            config = source = given.segmenter.config
+            if changed_config(source, **changes) is not source or any(sources.values()):
+                raise TrainingError(
+                    "a model object can't be trained on other classes or another crop than its "
+                    "own, or from another start: give its directory (save_pretrained writes one)"
+                )
+        else:
+            directory = first_process_does(partial(model_directory, given, self._revision))
+            source = load_model_config(directory, trust_remote_code=self._trusts)
+            config = changed_config(source, **changes)
+        for dataset in (self.train_dataset, self.eval_dataset):
+            if self._checks and dataset is not None:
+                first_process_does(partial(check_dataset, dataset, len(config.classes)))
+        if isinstance(given, VitAdapterSemanticSegmentation):
+            return given
+        form, seed = self.adapter_form, self.train_config.seed
+        segmenter = initialize(directory, source, config, adapter_form=form, seed=seed, **sources)
+        text = None if config is source else config_text(config)
+        return VitAdapterSemanticSegmentation(directory, segmenter=segmenter, config_text=text)
+
+    def _init_modelscope(self, work_dir: Path, place: torch.device, kwargs: dict[str, Any]) -> None:
+        """Makes this a trainer of ModelScope, with the hooks of a run behind those that it has."""
+        with tempfile.TemporaryDirectory() as folder:  # the model's directory may lack the file
+            file = Path(folder) / ModelFile.CONFIGURATION
+            file.write_text(json.dumps(self._start.configuration()), encoding="utf-8")
+            super().__init__(
+                model=self._start.model_dir,
+                cfg_file=str(file),
+                train_dataset=self.train_dataset,
+                eval_dataset=self.eval_dataset,
+                work_dir=os.fspath(work_dir),
+                seed=self.train_config.seed,
+                max_epochs=math.ceil(self.max_iters / self.iters_per_epoch),
+                device=str(place),
+                trust_remote_code=self._trusts,
+                **{name: kwargs[name] for name in HANDED_ON if name in kwargs},
+            )
+        evaluates = self.eval_dataset is not None
+        for hook in run_hooks(work_dir, self.train_config, self.max_iters, evaluates=evaluates):
+            self.register_hook(hook)
+
+    def get_or_download_model_dir(self, model: str, *args: Any, **kwargs: Any) -> str:
+        """The model's directory, which is there by now; ModelScope's own would ask the hub."""
+        return model
+
+    def rebuild_config(self, cfg: Config) -> Config:
+        """Takes ModelScope's default hooks out, for the run has its own; then the caller's turn."""
+        if cfg.train.hooks == DEFAULT_HOOKS_CONFIG["train.hooks"]:
+            cfg.train.hooks = []
+        changed: Config = super().rebuild_config(cfg)
+        return changed
+
+    def build_model(self) -> VitAdapterSemanticSegmentation:
+        """The model to start from, which is made already."""
+        return self._start
+
+    def get_preprocessors(self, preprocessor: Any) -> tuple[None, None]:
+        """None: data sets are read by this package's own code."""
+        return None, None
+
+    def build_dataset(self, datasets: Any, model_cfg: Any, mode: str, **kwargs: Any) -> Any:
+        """The data set as it was opened."""
+        return datasets
+
+    @property
+    def iters_per_epoch(self) -> int:
+        """Steps of one pass over the training data."""
+        images = 0 if self.train_dataset is None else len(self.train_dataset)
+        return max(images // self.train_config.batch_size, 1)
+
+    @property
+    def max_iters(self) -> int:
+        """Steps of the whole run."""
+        epochs = self.train_config.max_epochs
+        return self.train_config.max_iters if epochs is None else epochs * self.iters_per_epoch
+
+    def get_train_dataloader(self) -> BatchLoader:
+        """The loader of this process's batches, with the recipe's augmentations."""
+        config, model = self.train_config, self.model
+        crop = model.windows.crop_size
+        if crop is None:
+            raise ConfigError(
+                "the model's test_cfg has mode 'whole' and no crop_size: training needs "
+                "test_cfg=dict(mode='slide', crop_size=..., stride=...) to know what to crop to"
+            )
+        batches = AugmentedBatches(
+            self.train_dataset,
+            Augmentation.of(config, model.segmenter.config.transform, crop),
+            num_classes=model.num_classes,
+            seed=config.seed,
+        )
+        return BatchLoader(
+            batches,
+            batch_size=config.batch_size,
+            processes=process_count(),
+            process=process_index(),
+            workers=config.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def train(self, checkpoint_path: str | None = None, *args: Any, **kwargs: Any) -> None:
+        """Trains; arguments as `EpochBasedTrainer.train`.
+
+        Raises:
+            ConfigError: the model has no window size to crop to.
+            DataSetError: there are fewer images than one batch takes.
+            TrainingError: there is nothing to train on, or the run's directory has checkpoints, and
+                none is given to go on from.
+        """
+        if self.train_dataset is None:
+            raise TrainingError("there is no data set for training: give `train_dataset`")
+        if checkpoint_path is None and latest_checkpoint(Path(self.work_dir)) is not None:
+            raise TrainingError(
+                f"'{self.work_dir}' has checkpoints of another run: go on from one of them "
+                "(train(checkpoint_path=...), --resume), or give another work_dir (--output)"
+            )
+        self.stop_request.asked = self._stop_training = False
+        super().train(checkpoint_path, *args, **kwargs)
+
+    def register_optimizers_hook(self) -> None:
+        """Makes what takes steps: the arranged network with its criterion, optimiser, schedule."""
+        config, network = self.train_config, self.model.to(self.device).model
+        arrange_network(network, config, freeze=self.freeze)
+        if process_count() > 1 and config.sync_batch_norm:
+            share_batch_norms(network)
+        criterion = Mask2FormerCriterion(self._criterion).to(self.device)
+        dtype = getattr(torch, config.dtype)
+        training = TrainingNetwork(network, criterion, freeze=self.freeze, dtype=dtype)
+        self.optimizer = build_optimizer(network, config)
+        self.lr_scheduler = build_schedule(self.optimizer, config, self.max_iters)
+        self.stepping = TrainStep(training, self.optimizer, config)
+
+    def set_checkpoint_file_to_hook(
+        self, checkpoint_path: str | None, load_all_state: bool, strict: bool
+    ) -> None:
+        """Loads the checkpoint that training goes on from; `strict` has no effect."""
+        if checkpoint_path is not None:
+            load = load_checkpoint if load_all_state else load_weights
+            load(self, Path(checkpoint_path))
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change when a run goes on."""
+        return {
+            **self.train_config.fixed(),
+            "data set": identity_of(self.train_dataset),
+            "classes": list(self.model.CLASSES),
+            "freeze": self.freeze,
+            "crop": self.model.windows.crop_size,
+            "adapter form": self.adapter_form.value,
+        }
+
+    def evaluate(self, checkpoint_path: str | None = None, **kwargs: Any) -> dict[str, float]:
+        """`mIoU`, `aAcc` and `mAcc`, 0 to 1, of the model on the evaluation set.
+
+        Args:
+            checkpoint_path: a checkpoint of this trainer whose weights are loaded before.
+            **kwargs: ModelScope's other arguments; they have no effect.
+        """
+        if self.eval_dataset is None:
+            raise TrainingError("there is no data set for evaluation: give `eval_dataset`")
+        if checkpoint_path is not None:
+            load_weights(self, Path(checkpoint_path))
+        self.model.to(self.device).eval()
+        self._mode = ModeKeys.EVAL
+        self._metric_values = evaluate_segmenter(self.model.segmenter, self.eval_dataset)
+        return self._metric_values
+
+
+def _refuse_unknown(given: Mapping[str, Any]) -> None:
+    """Raises TypeError for arguments that would have no effect."""
+    unknown = [name for name in given if name not in HANDED_ON + WITHOUT_EFFECT]
+    if unknown:
+        raise TypeError(
+            f"the trainer takes no {unknown[0]!r}: expected its own arguments, or "
+            f"{', '.join(HANDED_ON)}. Rates and the like are fields of `recipe`, intervals and "
+            "workers of `run`"
+        )
+
+
+def _own_device(name: str) -> torch.device:
+    """The device of this process, see `own_device_name`."""
+    own = own_device_name(name, has_cuda=torch.cuda.is_available())
+    try:
+        device: torch.device = create_device(own)
+    except AssertionError as error:
+        raise ValueError(f"device is {name!r}: expected 'gpu', 'cpu' or 'cuda:N'") from error
+    return device
+
+
+def _check_divisible(config: TrainConfig) -> None:
+    """Raises ValueError where a batch can't be divided among processes and parts."""
+    parts = process_count() * config.accumulation
+    if config.batch_size % parts:
+        raise ValueError(
+            f"batch_size is {config.batch_size}: expected a multiple of {parts}, the number of "
+            f"processes ({process_count()}) times accumulation ({config.accumulation})"
+        )
+
+
+def _opened(
+    source: Any, split: str | None, options: Mapping[str, Any], *, for_evaluation: bool = False
+) -> SegmentationDataset | None:
+    """A data set; of what has parts, the part `split`, or, where that is empty, all of it."""
+    if source is None:
+        return None
+    part = (split or None) if has_splits(source) else None
+    try:
+        return open_dataset(source, split=part, **options)
+    except DataSetNotFoundError as error:
+        hint = ". To train without evaluation give no eval_dataset (--no-evaluation)"
+        raise DataSetNotFoundError(f"{error}{hint if for_evaluation else ''}") from error

@@ -1,1 +1,0 @@
-"""Fine-tuning as ModelScope knows it: the trainer, its hooks and its checkpoints."""

@@ -1,1 +1,0 @@
-"""Random views of labelled pictures, as the paper's recipe draws them."""

@@ -1,0 +1,102 @@
+"""Matches queries with targets, one to one, at the least cost (arXiv 2112.01527, section 3.3).
+
+Shape letters: L predictions, B images, Q queries, K classes, N targets of an image, M matched
+queries, P points, (h, w) size of mask logits, (H, W) size of label maps.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from modelscope_vitadapter.config.criterion import CriterionSettings
+from modelscope_vitadapter.errors import TrainingError
+
+WORST = 1e9
+"""Bound of a cost. NaN and infinity become it, so that matching always has an answer."""
+
+Pairs = tuple[Tensor, Tensor]
+"""Matched queries `(M,)`, ascending, and the target of each `(M,)`, int64."""
+
+
+def matching_costs(
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    labels: Tensor,
+    masks: Tensor,
+    settings: CriterionSettings,
+) -> Tensor:
+    """Weighted sum of class, mask and dice cost of each query with each target.
+
+    The class cost is the negated probability of the target's class, the mask cost the mean binary
+    cross entropy over the points, the dice cost 1 minus the smoothed dice coefficient over them.
+
+    A cost that is not finite becomes `WORST`: it comes from logits that are not, whose loss says so
+    to the trainer, which knows the batch's files; and with several processes none stops alone.
+
+    Args:
+        class_logits: `(Q, K + 1)` float32.
+        mask_logits: `(Q, P)` float32, at the points.
+        labels: `(N,)` int64 of the targets.
+        masks: `(N, P)` float32 in [0, 1], the targets at the same points.
+        settings: the weights.
+
+    Returns:
+        `(Q, N)` float32.
+    """
+    of_classes = -class_logits.softmax(dim=-1)[:, labels]
+    # The cross entropy of logit x and truth t is softplus(x) - x t: one product for all pairs.
+    all_false = F.softplus(mask_logits).sum(dim=1, keepdim=True)
+    of_masks = (all_false - mask_logits @ masks.T) / mask_logits.shape[1]
+    probabilities, eps = mask_logits.sigmoid(), settings.cost_dice_eps
+    total = probabilities.sum(dim=1, keepdim=True) + masks.sum(dim=1)
+    of_dice = 1 - (2 * probabilities @ masks.T + eps) / (total + eps)
+    weights = settings.cost
+    cost = weights.classes * of_classes + weights.mask * of_masks + weights.dice * of_dice
+    return cost.nan_to_num(nan=WORST).clamp(-WORST, WORST)
+
+
+def match(costs: Sequence[Sequence[Tensor]]) -> list[list[Pairs]]:
+    """Hungarian matching of every image of every prediction.
+
+    All costs go to the host in one transfer, and all pairs come back in one.
+
+    Args:
+        costs: `[L][B]` finite `(Q, N)`; N differs from image to image and may be 0.
+
+    Returns:
+        `[L][B]` pairs on the device of the costs; their numbers are known without waiting for it.
+
+    Raises:
+        TrainingError: scipy is not installed.
+    """
+    single = [cost for layer in costs for cost in layer]
+    ends = np.cumsum([cost.numel() for cost in single])
+    host = torch.cat([cost.flatten() for cost in single]).detach().cpu().numpy()
+    found = [
+        assignment(part.reshape(cost.shape))
+        for part, cost in zip(np.split(host, ends[:-1]), single, strict=True)
+    ]
+    joined = torch.from_numpy(np.concatenate(found, axis=1)).to(single[0].device)
+    parts = iter(joined.split_with_sizes([pairs.shape[1] for pairs in found], dim=1))
+
+    def pairs() -> Pairs:
+        queries, targets = next(parts)
+        return queries, targets
+
+    return [[pairs() for _ in layer] for layer in costs]
+
+
+def assignment(cost: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Of costs `(Q, N)` the pairs with the least sum: rows, ascending, and columns, `(2, M)`."""
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError as error:
+        raise TrainingError(
+            "fine-tuning matches queries with targets by scipy, which can't be imported "
+            f"({error}): install it, `pip install scipy`"
+        ) from error
+    return np.stack(linear_sum_assignment(cost)).astype(np.int64)

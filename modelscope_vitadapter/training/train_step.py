@@ -1,0 +1,164 @@
+"""One step of training, from a batch to the optimiser."""
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from modelscope_vitadapter.distributed import gathered, process_count, summed
+from modelscope_vitadapter.errors import NotFiniteLossError
+from modelscope_vitadapter.network.seeded_dropout import set_sample_seeds
+from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
+from modelscope_vitadapter.training.criterion import Mask2FormerCriterion, targets_of
+from modelscope_vitadapter.training.loader import Batch
+from modelscope_vitadapter.training.losses import SeededPoints
+from modelscope_vitadapter.training.optimizer import train_unfrozen
+from modelscope_vitadapter.training.train_config import TrainConfig
+
+
+class TrainingNetwork(nn.Module):
+    """A network with its criterion: maps a batch to its losses.
+
+    Args:
+        network: what is trained.
+        criterion: compares its predictions with the targets.
+        freeze: which parts stay in evaluation mode, one of `train_config.FREEZE_CHOICES`.
+        dtype: what autocast computes products in; float32 for no autocast.
+    """
+
+    def __init__(
+        self,
+        network: EncoderDecoderMask2Former,
+        criterion: Mask2FormerCriterion,
+        *,
+        freeze: str = "nothing",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.criterion = criterion
+        self.freeze = freeze
+        self.dtype = dtype
+
+    def train(self, mode: bool = True) -> "TrainingNetwork":
+        """Sets the mode of all but the frozen parts, which stay in evaluation mode."""
+        super().train(mode)
+        if mode:
+            train_unfrozen(self.network, self.freeze)
+        return self
+
+    def forward(self, images: Tensor, classes: Tensor, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """Computes the losses of a batch.
+
+        Args:
+            images: `(B, 3, H, W)` float32, normalised, on the network's device.
+            classes: `(B, H, W)` class ids, negative where ignored; on any device.
+            seeds: one for each sample: what is dropped and where masks are compared follow from it.
+
+        Returns:
+            `loss` and its parts, see `Mask2FormerCriterion.forward`: their mean over processes is
+            the loss of the joined batch.
+        """
+        set_sample_seeds(self.network, seeds)
+        device, reduced = images.device, self.dtype is not torch.float32
+        with torch.autocast(device.type, self.dtype if reduced else None, enabled=reduced):
+            predictions = list(self.network.predictions(images))
+        points = SeededPoints(seeds, device)
+        losses: dict[str, Tensor] = self.criterion(predictions, targets_of(classes, device), points)
+        return losses
+
+
+class TrainStep:
+    """Computes the gradients of a batch, part by part, and lets the optimiser take its step.
+
+    Attributes:
+        scaler: enlarges the loss where gradients are float16; does nothing in other types.
+
+    Args:
+        network: on its device; where several processes train, its weights become those of the
+            first one here.
+        optimizer: of the network's parameters.
+        config: parts of a step, clipping, and what batch norms see.
+    """
+
+    def __init__(
+        self, network: TrainingNetwork, optimizer: torch.optim.Optimizer, config: TrainConfig
+    ) -> None:
+        self.optimizer = optimizer
+        self.parts = config.accumulation
+        self.limit = math.inf if config.clip_norm is None else config.clip_norm
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.device = self.parameters[0].device
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=network.dtype is torch.float16)
+        self.network: TrainingNetwork | DistributedDataParallel = network
+        if process_count() > 1:
+            self.network = DistributedDataParallel(
+                network,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                broadcast_buffers=not config.sync_batch_norm,  # shared norms have the same anyway
+            )
+
+    def __call__(self, batch: Batch) -> dict[str, float]:
+        """Takes a step with this process's samples; every process must call it.
+
+        Returns:
+            The losses, `loss` and its parts, as means over parts and processes, and `grad_norm`,
+            that of the gradients before they are clipped.
+
+        Raises:
+            NotFiniteLossError: a loss is NaN or infinite, or the gradients are in another type than
+                float16, which leaves such a step out; the message names the images. Weights are as
+                they were.
+        """
+        self.network.train()
+        losses = self._add_gradients(batch)
+        self.scaler.unscale_(self.optimizer)
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.limit))
+        if not math.isfinite(norm) and not self.scaler.is_enabled():
+            raise _not_finite("the gradients' norm", norm, gathered(batch.names))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return {**losses, "grad_norm": norm}
+
+    def _add_gradients(self, batch: Batch) -> dict[str, float]:
+        """Adds the gradients of the batch's mean loss to the parameters; gives the losses."""
+        size = len(batch.seeds) // self.parts
+        totals: dict[str, float] = {}
+        for part in range(self.parts):
+            rows = slice(part * size, (part + 1) * size)
+            last = part == self.parts - 1
+            waits = isinstance(self.network, DistributedDataParallel) and not last
+            with self.network.no_sync() if waits else nullcontext():  # type: ignore[operator]
+                images = batch.images[rows].to(self.device, non_blocking=True)
+                losses = self.network(images, batch.classes[rows], batch.seeds[rows])
+                values = _finite_means(losses, batch.names[rows])
+                self.scaler.scale(losses["loss"] / self.parts).backward()
+            for name, value in values.items():
+                totals[name] = totals.get(name, 0.0) + value / self.parts
+        return totals
+
+
+def _finite_means(losses: dict[str, Tensor], names: list[str]) -> dict[str, float]:
+    """Means over processes, brought to the host at once; raises in all where one isn't finite."""
+    local = torch.stack([loss.detach().float() for loss in losses.values()])
+    means = (summed(local) / process_count()).tolist()
+    values = dict(zip(losses, means, strict=True))
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if bad:
+        own = [] if bool(local.isfinite().all()) else names
+        raise _not_finite(f"the loss ({', '.join(bad)})", values["loss"], gathered(own))
+    return values
+
+
+def _not_finite(what: str, value: float, names: list[list[str]]) -> NotFiniteLossError:
+    """The error of a step that can't be taken; `names` of the images, by process."""
+    images = ", ".join(name for part in names for name in part)
+    return NotFiniteLossError(
+        f"{what} became {value} with the images {images}. Training stopped before this step was "
+        "taken; the last checkpoint is as it was. Look at these images and label maps, lower the "
+        "learning rate, or train in float32 or bfloat16 in place of float16."
+    )

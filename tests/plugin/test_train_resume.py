@@ -1,0 +1,173 @@
+"""A run goes on exactly where it was stopped, and only as the run that it was."""
+
+import signal
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from modelscope_vitadapter.errors import CheckpointError, TrainingError
+from modelscope_vitadapter.plugin import train_loop
+from modelscope_vitadapter.training.run_directory import latest_checkpoint
+from tests.plugin.train_runs import (
+    IMAGES,
+    RECIPE,
+    AfterStep,
+    Losses,
+    files,
+    new_trainer,
+    stop_after,
+    weights,
+)
+from tests.training.drawn_images import DrawnImages
+
+
+def finished(work_dir, stops=(), **options):
+    """Weights and losses of a run that was stopped after some steps, each time by a new trainer."""
+    losses = []
+    for stop in [*stops, None]:
+        recorder = Losses()
+        torch.manual_seed(len(losses))  # the global random state is no part of a run
+        callbacks = [recorder] if stop is None else [stop_after(stop), recorder]
+        trainer = new_trainer(work_dir, callbacks=callbacks, **options)
+        checkpoint = latest_checkpoint(work_dir)
+        trainer.train(checkpoint_path=None if checkpoint is None else str(checkpoint))
+        losses += recorder.found
+        assert trainer.iter == (stop or RECIPE["max_iters"])
+        assert latest_checkpoint(work_dir).name == f"iter_{trainer.iter}"
+    return weights(trainer), losses
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was not stopped."""
+    return finished(tmp_path_factory.mktemp("whole"))
+
+
+def check_equal(found, expected):
+    assert repr(found[1]) == repr(expected[1])  # in which NaN is itself
+    assert set(found[0]) == set(expected[0])
+    for name, value in expected[0].items():
+        assert torch.equal(found[0][name], value), name
+
+
+# An epoch has two steps: 1 and 3 are in the middle of one, 2 is the end of one.
+@pytest.mark.parametrize(("stops", "workers"), [([1, 2], 0), ([3], 2)])
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, whole, stops, workers):
+    check_equal(finished(tmp_path, stops, run={"workers": workers}), whole)
+
+
+def test_the_scale_of_float16_gradients_goes_on_too(tmp_path):
+    recipe = {"dtype": "float16", "learning_rate": 1e-4}
+    expected = finished(tmp_path / "whole", recipe=recipe)
+    check_equal(finished(tmp_path / "parts", [2], recipe=recipe), expected)
+
+
+def test_weights_do_change_from_step_to_step(tmp_path, whole):
+    new_trainer(tmp_path, callbacks=[stop_after(4)]).train()
+    state = torch.load(tmp_path / "iter_4.pth", weights_only=True)
+    assert state.keys() == whole[0].keys()
+    assert sum(not torch.equal(state[name], value) for name, value in whole[0].items()) > 100
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The directory of a run that was stopped after a step."""
+    folder = tmp_path_factory.mktemp("stopped")
+    new_trainer(folder, callbacks=[stop_after(1)]).train()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"freeze": "backbone"}, "freeze was 'nothing' and is 'backbone'"),
+        (
+            {"recipe": {"learning_rate": 1e-5, "batch_size": 2}},
+            "batch_size was 4 and is 2; learning_rate was",
+        ),
+        ({"seed": 1}, "seed was 42 and is 1"),
+        ({"train_dataset": DrawnImages(IMAGES + 1)}, "data set was .* and is"),
+        ({"classes": ["other", *"bcde"]}, "classes was"),
+        ({"adapter_form": "authors"}, "adapter form was 'builtin' and is 'authors'"),
+        ({"crop": 96}, r"crop was \(64, 64\) and is \(96, 96\)"),
+    ],
+)
+def test_a_run_does_not_go_on_as_another(tmp_path, stopped, options, message):
+    trainer = new_trainer(tmp_path, **options)
+    before = weights(trainer)
+    with pytest.raises(CheckpointError, match=message):
+        trainer.train(checkpoint_path=str(stopped / "iter_1"))
+    assert all(torch.equal(value, before[name]) for name, value in weights(trainer).items())
+
+
+def test_what_may_change_does(tmp_path, stopped):
+    recipe = {"max_iters": 2, "accumulation": 2, "dtype": "bfloat16"}
+    trainer = new_trainer(tmp_path, recipe=recipe, run={"max_checkpoints": 1})
+    trainer.train(checkpoint_path=str(stopped / "iter_1.pth"))
+    assert trainer.iter == 2
+
+
+def test_damaged_and_missing_files_are_named(tmp_path, stopped):
+    names = files(stopped, "iter_1*")
+    assert names == ["iter_1.pth", "iter_1_trainer_state.pth"]
+    for spoiled in names:
+        data = (stopped / spoiled).read_bytes()
+        for content, error, message in (
+            (data[: len(data) // 2], CheckpointError, "can't be read"),
+            (None, FileNotFoundError, "There is no"),
+        ):
+            for name in names:
+                (tmp_path / name).unlink(missing_ok=True)
+                (tmp_path / name).write_bytes((stopped / name).read_bytes())
+            (tmp_path / spoiled).unlink()
+            if content is not None:
+                (tmp_path / spoiled).write_bytes(content)
+            with pytest.raises(error, match=f"{message}.*|.*{spoiled}") as caught:
+                new_trainer(tmp_path / "run").train(checkpoint_path=str(tmp_path / "iter_1"))
+            assert spoiled in str(caught.value)
+            assert message in str(caught.value)
+    torch.save({"meta": {}}, tmp_path / "iter_1_trainer_state.pth")
+    with pytest.raises(CheckpointError, match="no training state of this version"):
+        new_trainer(tmp_path / "run").train(checkpoint_path=str(tmp_path / "iter_1"))
+
+
+def test_a_directory_with_another_runs_checkpoints_is_refused(stopped):
+    with pytest.raises(TrainingError, match="checkpoints of another run"):
+        new_trainer(stopped).train()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, number):
+    before = signal.getsignal(number)
+    interrupt = AfterStep(2, lambda trainer: signal.raise_signal(number))
+    trainer = new_trainer(tmp_path, callbacks=[interrupt])
+    trainer.train()
+    assert trainer.iter == 2
+    assert latest_checkpoint(tmp_path).name == "iter_2"
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_acts_at_once(tmp_path, monkeypatch):
+    clock = iter([0.0, 0.5, 2.0])
+    monkeypatch.setattr(train_loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    taken = []
+
+    def interrupt(trainer):
+        for _ in range(3):  # the second one comes with the first: torchrun passes on Ctrl-C
+            taken.append(trainer.iter)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        new_trainer(tmp_path, callbacks=[AfterStep(1, interrupt)]).train()
+    assert taken == [0, 0, 0]
+
+
+def test_a_hook_may_end_a_run_too(tmp_path, caplog):
+    caplog.set_level("INFO")
+    enough = AfterStep(3, lambda trainer: setattr(trainer, "_stop_training", True))
+    trainer = new_trainer(tmp_path, callbacks=[enough], run={"checkpoint_interval": 3})
+    trainer.train()
+    assert trainer.iter == 3
+    assert files(tmp_path, "iter_*.pth") == ["iter_3.pth", "iter_3_trainer_state.pth"]
+    assert caplog.text.count("Saved") == 1  # not again for the stop

@@ -1,0 +1,214 @@
+"""What a trainer is given: data sets, classes, a model to start from, options."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
+
+from modelscope_vitadapter.config import model_config
+from modelscope_vitadapter.errors import ConfigError, DataSetError, TrainingError
+from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
+from tests.plugin.train_runs import IMAGES, RECIPE, new_trainer, tiny_model, weights
+from tests.training.drawn_images import DrawnImages
+from tests.training.tiny_model import write_model
+
+CLASSES = ("sky", "tree", "water")
+ONE_STEP = {"max_iters": 1, "batch_size": 2}
+
+
+def write_data(folder, *, count=4, classes=CLASSES):
+    """A folder with parts `train` and `val`, every image of its own size."""
+    for split in ("train", "val"):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for number in range(count):
+            rng = np.random.default_rng(number)
+            size = (40 + number, 50)
+            image = Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8))
+            image.save(folder / "images" / split / f"{number}.png")
+            labels = rng.integers(0, len(classes), size, np.uint8)
+            Image.fromarray(labels).save(folder / "labels" / split / f"{number}.png")
+    (folder / "classes.txt").write_text("\n".join(classes), encoding="utf-8")
+    return folder
+
+
+def folder_trainer(data, work_dir, **options):
+    given = {"train_dataset": str(data), "eval_dataset": str(data), "check_data": True}
+    return new_trainer(work_dir, **{**given, "recipe": ONE_STEP, **options})
+
+
+def test_a_folder_gives_both_parts_and_the_classes_and_all_is_made_in_memory(tmp_path, monkeypatch):
+    read = []
+    real = model_config.read_config
+    monkeypatch.setattr(
+        model_config, "read_config", lambda path, **_: read.append(path) or real(path)
+    )
+    model = shutil.copytree(tiny_model(), tmp_path / "model")
+    (model / "README.md").write_text("of the model", encoding="utf-8")
+    data, run = write_data(tmp_path / "数据"), tmp_path / "run"
+    trainer = folder_trainer(data, run, model=str(model), crop=96)
+    assert tuple(trainer.model.CLASSES) == CLASSES
+    assert len(trainer.train_dataset) == len(trainer.eval_dataset) == 4
+    trainer.train()
+    assert set(trainer.metric_values) == {"mIoU", "aAcc", "mAcc"}
+    assert not (run / "start").exists()
+    assert read == [model / "mmcv_config.py"]
+    for name in ("output", "output_best"):
+        saved = VitAdapterSemanticSegmentation(run / name)
+        assert tuple(saved.CLASSES) == CLASSES
+        assert saved.windows == trainer.model.windows
+        assert saved.segmenter.config == trainer.model.segmenter.config
+        assert (run / name / "README.md").is_file()
+        described = json.loads((run / name / "configuration.json").read_text(encoding="utf-8"))
+        assert described["model"]["type"] == "vitadapter-semantic-segmentation"
+    assert saved.windows.crop_size == (96, 96)
+    trainer.model.save_pretrained(model)  # in place of what it came from
+    assert model_config.load_model_config(model) == trainer.model.segmenter.config
+
+
+def test_a_model_with_its_own_classes_keeps_its_files(tmp_path):
+    new_trainer(tmp_path, recipe={"max_iters": 1}).train()
+    own = (tiny_model() / "mmcv_config.py").read_bytes()
+    assert (tmp_path / "output" / "mmcv_config.py").read_bytes() == own
+
+
+def spoil(folder, what):
+    label = folder / "labels" / "train" / "3.png"
+    if what == "id":
+        Image.fromarray(np.full((43, 50), 77, np.uint8)).save(label)
+    elif what == "size":
+        Image.fromarray(np.zeros((43, 51), np.uint8)).save(label)
+    elif what == "missing":
+        label.unlink()
+    elif what == "unreadable":
+        (folder / "images" / "train" / "3.png").write_bytes(b"no image")
+    elif what == "empty":
+        for path in (folder / "images" / "train").iterdir():
+            path.unlink()
+    else:
+        for kind in ("images", "labels"):
+            shutil.rmtree(folder / kind / "val")
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("id", r"3\.png.*77"),
+        ("size", r"3\.png"),
+        ("missing", r"3\.png"),
+        ("unreadable", r"3\.png"),
+        ("empty", "train"),
+        ("no part val", "--no-evaluation"),
+    ],
+)
+def test_bad_data_is_named_before_training_starts(tmp_path, what, message):
+    folder = write_data(tmp_path / "data")
+    spoil(folder, what)
+    with pytest.raises(DataSetError, match=message):
+        folder_trainer(folder, tmp_path / "run")
+
+
+def test_bad_data_in_the_middle_of_a_run_is_named_too(tmp_path):
+    folder = write_data(tmp_path / "data")
+    spoil(folder, "id")
+    recipe = {"batch_size": 4, "max_iters": 1}
+    trainer = folder_trainer(folder, tmp_path / "run", check_data=False, recipe=recipe)
+    with pytest.raises(DataSetError, match=r"3\.png.*77"):
+        trainer.train()
+
+
+def test_tables_and_folders_without_parts(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = {"image": [], "annotation": []}
+    for number in range(2):
+        rows["image"].append(Image.fromarray(rng.integers(0, 256, (40, 50 + number, 3), np.uint8)))
+        rows["annotation"].append(Image.fromarray(rng.integers(0, 3, (40, 50 + number), np.uint8)))
+    trainer = folder_trainer(
+        tmp_path,
+        tmp_path / "run",
+        train_dataset=Dataset.from_dict(rows),
+        eval_dataset=None,
+        classes=CLASSES,
+        data_options={"label_column": "annotation"},
+    )
+    trainer.train()
+    assert trainer.iter == 1
+    folder = write_data(tmp_path / "data")
+    for kind in ("images", "labels"):
+        for path in (folder / kind / "train").iterdir():
+            path.rename(folder / kind / path.name)
+        shutil.rmtree(folder / kind / "train")
+        shutil.rmtree(folder / kind / "val")
+    trainer = new_trainer(tmp_path / "other", train_dataset=str(folder), train_split="")
+    assert len(trainer.train_dataset) == 4
+
+
+def test_a_model_object_is_trained_in_place_with_its_own_classes_only(tmp_path):
+    model = VitAdapterSemanticSegmentation(tiny_model())
+    trainer = new_trainer(tmp_path, model=model, recipe={"max_iters": 1})
+    before = weights(trainer)
+    assert trainer.model is model
+    trainer.train()
+    assert any(not torch.equal(value, before[name]) for name, value in weights(trainer).items())
+    for options in ({"classes": CLASSES}, {"crop": 96}, {"from_scratch": True}, {"beit": "b.pth"}):
+        with pytest.raises(TrainingError, match="give its directory"):
+            new_trainer(tmp_path, model=model, **options)
+
+
+def test_a_checkpoint_may_be_evaluated_and_data_must_be_given(tmp_path):
+    new_trainer(tmp_path / "run", recipe={"max_iters": 1}).train()
+    other = new_trainer(tmp_path, train_dataset=None, eval_dataset=DrawnImages(2))
+    assert set(other.evaluate(str(tmp_path / "run" / "iter_1.pth"))) == {"mIoU", "aAcc", "mAcc"}
+    saved = torch.load(tmp_path / "run" / "iter_1.pth", weights_only=True)
+    assert all(torch.equal(value, saved[name]) for name, value in weights(other).items())
+    with pytest.raises(TrainingError, match="train_dataset"):
+        other.train()
+    with pytest.raises(TrainingError, match="eval_dataset"):
+        new_trainer(tmp_path).evaluate()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"recipe": {"rate": 1}}, ValueError, "recipe has no option 'rate'"),
+        ({"run": {"rate": 1}}, ValueError, "run has no option 'rate'"),
+        ({"rate": 1}, TypeError, "takes no 'rate'"),
+        ({"run": {"log_interval": 0}}, ValueError, "log_interval is 0"),
+        ({"recipe": {"accumulation": 3}}, ValueError, "batch_size is 4: expected a multiple of 3"),
+        ({"freeze": "head"}, ValueError, "freeze is 'head'"),
+        ({"adapter_form": "other"}, ValueError, "adapter_form='other'"),
+        ({"device": "abacus"}, ValueError, "abacus"),
+        ({"crop": 100}, ValueError, "crop is 100"),
+        ({"classes": ["a", "a"]}, TrainingError, "'a' is given 2 times"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        new_trainer(tmp_path, **options)
+
+
+def test_what_training_needs_is_asked_for_when_it_starts(tmp_path):
+    few = new_trainer(tmp_path, train_dataset=DrawnImages(3))
+    with pytest.raises(DataSetError, match=r"3 sample\(s\), fewer than the 4"):
+        few.train()
+    whole = write_model(tmp_path / "whole", {"model.test_cfg": {"mode": "whole"}})
+    with pytest.raises(ConfigError, match="mode 'whole' and no crop_size"):
+        new_trainer(tmp_path / "run", model=str(whole)).train()
+    focal = {"model.decode_head.loss_cls": {"type": "FocalLoss"}}
+    with pytest.raises(ConfigError, match="FocalLoss"):
+        new_trainer(tmp_path / "run", model=str(write_model(tmp_path / "focal", focal)))
+
+
+def test_arguments_of_modelscopes_trainer(tmp_path):
+    seen = []
+    trainer = new_trainer(
+        tmp_path, max_epochs=2, seed=7, cfg_modify_fn=lambda cfg: seen.append(cfg) or cfg
+    )
+    assert (trainer.train_config.max_epochs, trainer.train_config.seed) == (2, 7)
+    assert trainer.iters_per_epoch == IMAGES // RECIPE["batch_size"]
+    assert trainer.max_iters == 2 * trainer.iters_per_epoch
+    assert seen[0].task == "image-segmentation"

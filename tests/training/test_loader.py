@@ -1,0 +1,217 @@
+import itertools
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from modelscope_vitadapter.datasets.reading import read_sample
+from modelscope_vitadapter.errors import DataSetError
+from modelscope_vitadapter.training.augmentation import Augmentation
+from modelscope_vitadapter.training.loader import (
+    AugmentedBatches,
+    BatchLoader,
+    epoch_order,
+    sample_seed,
+)
+from tests.training.drawn_images import CLASSES, DrawnImages, ToldBy
+
+ROOT = Path(__file__).parents[2]
+AUGMENTATION = Augmentation((32, 48), scale=(48, 192))
+SEED = 7
+PATIENCE = 120
+"""Seconds after which a program is taken to hang."""
+
+
+def loader_of(dataset, **options):
+    batches = AugmentedBatches(dataset, AUGMENTATION, num_classes=CLASSES, seed=SEED)
+    return BatchLoader(batches, **{"batch_size": 2, **options})
+
+
+def epochs(dataset, *numbers, **options):
+    """All batches of some epochs."""
+    with closing(loader_of(dataset, **options)) as loader:
+        return [batch for number in numbers for batch in loader.epoch(number)]
+
+
+def same(first, second):
+    return (
+        torch.equal(first.images, second.images)
+        and torch.equal(first.classes, second.classes)
+        and (first.seeds, first.names) == (second.seeds, second.names)
+    )
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected) > 0
+    assert all(map(same, found, expected))
+
+
+def test_seeds_are_the_same_everywhere_and_differ_by_run_epoch_and_sample_as_orders_do():
+    assert sample_seed(42, 3, 117) == 1363541694952438644
+    keys = list(itertools.product(range(4), range(10), range(50)))
+    assert len({sample_seed(*key) for key in keys}) == len(keys)
+    orders = {tuple(epoch_order(30, *key)) for key in itertools.product(range(4), range(10))}
+    assert len(orders) == 40
+    assert {tuple(sorted(order)) for order in orders} == {tuple(range(30))}
+
+
+def test_a_batch_holds_what_its_seeds_draw():
+    dataset, order = DrawnImages(5), epoch_order(5, SEED, 3)
+    batches = epochs(dataset, 3)
+    assert len(batches) == len(loader_of(dataset)) == 2
+    for batch, indices in zip(batches, (order[:2], order[2:4]), strict=True):
+        assert batch.images.dtype == torch.float32
+        assert batch.classes.dtype == torch.int16
+        assert batch.names == [f"image {index}" for index in indices]
+        assert batch.seeds == [sample_seed(SEED, 3, int(index)) for index in indices]
+        for row, index in enumerate(indices):
+            labelled = read_sample(dataset[index], dataset.label_ids, CLASSES)
+            image, classes = AUGMENTATION(labelled, np.random.default_rng(batch.seeds[row]))
+            assert np.array_equal(batch.images[row].numpy(), image)
+            assert np.array_equal(batch.classes[row].numpy(), classes)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_give_the_same_bits_as_none(workers):
+    expected = epochs(DrawnImages(11), 0, 1, 4, 0)
+    assert_same(epochs(DrawnImages(11), 0, 1, 4, 0, workers=workers), expected)
+    assert not same(expected[0], expected[5])  # another epoch
+
+
+def test_workers_may_be_spawned():
+    expected, before = epochs(DrawnImages(4), 0), multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        assert_same(epochs(DrawnImages(4), 0, workers=1), expected)
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("first_batch", [1, 3, 5])
+def test_from_the_middle_of_an_epoch_on(workers, first_batch):
+    """Nothing before is read, and an iteration that was left may be taken up again."""
+    expected, done = epochs(DrawnImages(11), 2), epoch_order(11, SEED, 2)[: 2 * first_batch]
+    unread = DrawnImages(11, failing=dict.fromkeys(done.tolist(), AssertionError("read")))
+    with closing(loader_of(unread, workers=workers)) as loader:
+        for _ in range(2):
+            with closing(loader.epoch(2, first_batch)) as begun:
+                assert all(map(same, itertools.islice(begun, 1), expected[first_batch:]))
+            rest = list(loader.epoch(2, first_batch))
+            assert len(rest) == 5 - first_batch
+            assert all(map(same, rest, expected[first_batch:]))
+
+
+def test_workers_live_on_between_epochs_compute_in_one_thread_and_end_with_the_loader():
+    others = set(multiprocessing.active_children())
+    loader = loader_of(ToldBy(8), workers=2)
+    first, second = ({name for batch in loader.epoch(n) for name in batch.names} for n in (0, 1))
+    assert first == second
+    assert len(first) == len(set(multiprocessing.active_children()) - others) == 2
+    assert all(name.split()[0] != str(os.getpid()) for name in first)
+    assert {name.split(maxsplit=1)[1] for name in first} <= {"1 1", "1 0"}
+    with closing(loader), closing(loader.epoch(2)) as left:
+        next(left)
+    assert set(multiprocessing.active_children()) <= others
+    with pytest.raises(RuntimeError, match="closed"):
+        next(loader.epoch(0))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_slices_of_two_processes_make_up_the_double_batch(workers):
+    whole = epochs(DrawnImages(14), 0, 1, batch_size=4)
+    datasets = [DrawnImages(14), DrawnImages(14)]
+    parts = [
+        epochs(one, 0, 1, batch_size=4, processes=2, process=process, workers=workers)
+        for process, one in enumerate(datasets)
+    ]
+    assert len(whole) == len(parts[0]) == len(parts[1]) == 6
+    for batch, first, second in zip(whole, *parts, strict=True):
+        assert torch.equal(batch.images, torch.cat([first.images, second.images]))
+        assert torch.equal(batch.classes, torch.cat([first.classes, second.classes]))
+        assert batch.seeds == first.seeds + second.seeds
+    if not workers:  # each reads its own only
+        assert len(datasets[0].asked) == len(datasets[1].asked) == 12
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("content", [None, b"no image"])
+def test_an_unreadable_image_is_named_and_the_others_still_come(tmp_path, workers, content):
+    path = tmp_path / "broken.png"
+    if content is not None:
+        path.write_bytes(content)
+    broken = int(epoch_order(9, SEED, 0)[5])
+    with closing(loader_of(DrawnImages(9, broken={broken: path}), workers=workers)) as loader:
+        with closing(loader.epoch(0)) as batches:
+            next(batches), next(batches)
+            with pytest.raises(DataSetError, match=r"broken\.png") as caught:
+                next(batches)
+        assert "Traceback" not in str(caught.value)
+        assert isinstance(caught.value, FileNotFoundError) == (content is None)
+        assert len(list(loader.epoch(0, 3))) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_data_set_raises_tells_which_sample(workers):
+    failing = DrawnImages(4, failing={3: KeyError("no column 'image'")})
+    with pytest.raises(DataSetError, match=r"sample 3 .* KeyError: .*no column"):
+        epochs(failing, 0, workers=workers)
+    for error in (DataSetError("row 3 has no image"), MemoryError("not enough")):
+        with pytest.raises(type(error), match=f"^{error}$"):
+            epochs(DrawnImages(4, failing={3: error}), 0)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_data_set_below_one_step_is_refused(count):
+    with pytest.raises(DataSetError, match=rf"has {count} sample.*the 4 of one step"):
+        loader_of(DrawnImages(count), batch_size=4, processes=2)
+    assert len(loader_of(DrawnImages(4), batch_size=4, processes=2)) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_global_random_numbers_are_neither_used_nor_changed(workers):
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+        found.append(epochs(DrawnImages(4), 0, workers=workers))
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert np.array_equal(np.random.get_state()[1], before[1])
+        assert random.getstate() == before[2]
+    assert_same(*found)
+
+
+@pytest.mark.skipif(
+    sys.platform == "darwin" or "fork" not in multiprocessing.get_all_start_methods(),
+    reason="workers cannot be forked here",
+)
+def test_workers_forked_from_a_process_with_threads_do_not_hang():
+    answer = subprocess.run(
+        [sys.executable, "-m", "tests.training.fork_parent"],
+        cwd=ROOT,
+        check=True,
+        timeout=PATIENCE,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "4"},
+    )
+    assert answer.stdout.split() == ["same"]
+
+
+def test_a_batch_is_pinned_whole(monkeypatch):
+    """With copies in place of pinned memory, which needs a GPU."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    (batch,) = epochs(DrawnImages(2), 0)
+    pinned = batch.pin_memory()
+    assert same(pinned, batch)
+    assert pinned.images.data_ptr() != batch.images.data_ptr()
+    assert pinned.classes.data_ptr() != batch.classes.data_ptr()
