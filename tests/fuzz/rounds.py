@@ -13,10 +13,10 @@ from hypothesis import seed as seeded
 from hypothesis.errors import Flaky
 
 from tests.fuzz.checkpoint_bytes import BARE_ZIPPED
-from tests.fuzz.config_text import TINY
 from tests.fuzz.oracle import DefectError, judge, write_files
 from tests.fuzz.watch import watch
 
+TINY = (Path(__file__).parents[2] / "examples" / "tiny_model" / "mmcv_config.py").read_bytes()
 CASE_FILE = "case.json"
 KIND_FILE = "kind.txt"
 """In the root: the kind that is being tried, for whoever finds the process ended."""

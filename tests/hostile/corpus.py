@@ -3,7 +3,6 @@
 from tests.hostile import (
     checkpoints_read,
     checkpoints_refused,
-    configs,
     layouts,
     safetensors_files,
     sizes,
@@ -11,7 +10,6 @@ from tests.hostile import (
 )
 
 TABLES = (
-    configs,
     sizes,
     slow_files,
     checkpoints_read,

@@ -37,9 +37,9 @@ CANARY = {canary!r}
 import canary_module
 from canary_module import anything as something
 open(CANARY, "w").close()
-unused = [open(CANARY, "w"), __import__("canary_module"), (lambda: exec("open(CANARY, 'w')"))()]
+unused = [open(CANARY, "w"), __import__("canary_module"), (lambda: open(CANARY, "w"))()]
 with open(CANARY, "w") as file:
-    file.write(f"{{eval('open(CANARY)')}}")
+    file.write(f"{{open(CANARY)}}")
 class Early(metaclass=print(open(CANARY, "w"))):
     @open
     def method(self, x=open(CANARY, "w")): pass

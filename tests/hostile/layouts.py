@@ -5,11 +5,11 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.hostile.configs import REFUSED as BAD_CONFIG
 from tests.hostile.entries import ANYTHING, CANARY, CHECKPOINT, CONFIG, Entry, base_of
 from tests.hostile.pickles import dumped
 from tests.support.configs import GOLDEN
 
+BAD_CONFIG = "ConfigError"
 VARIANTS = sorted((GOLDEN / "variants").iterdir())
 BAD_CHECKPOINT = "CheckpointError"
 

