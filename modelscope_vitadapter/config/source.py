@@ -57,8 +57,9 @@ class Source:
             steps.take(FILE_STEPS + len(data))
             text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
             self._lines = text.encode().split(b"\n")
+            self._templates = {n for n, line in enumerate(self._lines, start=1) if b"{{" in line}
             self.statements = ast.parse(text).body
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ConfigNotFoundError(
                 f"{path} does not exist. A model directory needs its mmcv_config.py and the files "
                 "that it names in _base_: download it again or correct the path."
@@ -66,12 +67,14 @@ class Source:
         except ConfigError:
             raise
         except SyntaxError as error:
-            problem = f"{error.msg}: `{shorten((error.text or '').strip())}`"
-            raise ConfigError(f"{path}, line {error.lineno}: {problem}. {TRUST_HINT}") from None
+            place = f"{path}, line {error.lineno or 1}"
+            text = shorten((error.text or "").strip())
+            raise ConfigError(f"{place}: {error.msg}: `{text}`. {TRUST_HINT}") from None
         except (OSError, ValueError, MemoryError, RecursionError) as error:
+            place = repr(str(path)[:1000])
             problem = shorten(str(error)) or "it is nested too deeply"
             raise ConfigError(
-                f"{str(path)[:1000]!r} is no Python text in UTF-8: {problem}. {TRUST_HINT}"
+                f"{place} can't be read as Python text in UTF-8: {problem}. {TRUST_HINT}"
             ) from None
 
     def assigned_name(self, statement: ast.stmt) -> str | None:
@@ -80,9 +83,8 @@ class Source:
         Such templates of mmcv, `{{ fileDirname }}` or `{{ _base_.x }}`, are not replaced.
         """
         match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], lineno=first, end_lineno=last):
-                lines = self._lines[first - 1 : last]
-                return None if any(b"{{" in line for line in lines) else name
+            case ast.Assign(targets=[ast.Name(id=name)], lineno=first, end_lineno=int(last)):
+                return name if self._templates.isdisjoint(range(first, last + 1)) else None
         return None
 
     def error(self, node: ast.expr | ast.stmt, problem: str) -> UnreadableConfigError:

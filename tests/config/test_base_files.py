@@ -78,12 +78,12 @@ def test_names_of_a_base_are_no_names_of_the_file(read):
 @pytest.mark.parametrize(
     "text",
     ["_base_ = f()", "_base_ = 3", "_base_ = None", "_base_ = 'base.py',", "_base_ = [['base.py']]",
-     "_base_ = '{{ fileDirname }}/base.py'", "_base_ = 'base.py'\n_base_ = 'base.py'",
+     "_base_ = '{{ fileDirname }}/base.py'", "_base_ = 'base.py'\n_base_ = 'x.py'",
      "if x:\n    _base_ = 'base.py'", "from x import _base_", "_base_ = x = 'base.py'"],
 )  # fmt: skip
 def test_other_forms_of_base_are_refused(read, text):
     with pytest.raises(UnreadableConfigError, match=r"mmcv_config\.py, line [12]"):
-        read(text + "\nmodel = dict()\n", base=BASE)
+        read(text + "\nmodel = dict()\n", base=BASE, x="")
 
 
 def test_a_name_in_two_bases_is_refused(read):
@@ -95,6 +95,7 @@ def test_files_outside_the_directory_are_refused(tmp_path):
     (tmp_path / "secret.py").write_text("model = dict(stolen=1)")
     (tmp_path / "model" / "sub").mkdir(parents=True)
     path = tmp_path / "model" / "mmcv_config.py"
+    (path.parent / "x.json").write_text("{}")
     for entry in (
         *("../secret.py", "./x/../../secret.py", str(tmp_path / "secret.py"), "a\\0b.py", "x.json"),
         *(

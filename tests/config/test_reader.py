@@ -115,7 +115,7 @@ REBOUND = [
     "with a as CLASSES: pass", "try: pass\nexcept E as CLASSES: pass", "x = (CLASSES := [])",
     "x = [CLASSES := i for i in [1]]", "match a:\n    case [*CLASSES]: pass",
     "match a:\n    case {**CLASSES}: pass", "match a:\n    case CLASSES: pass",
-    "def f():\n    global CLASSES\nCLASSES = []\nf()",
+    "def f():\n    global CLASSES\nCLASSES = 5\nf()",
     "f = lambda: [CLASSES.append(1)]\nCLASSES = []\nx = f()",
     "f = (CLASSES.append(i) for i in [1])\nCLASSES = []\nnext(f)",
     "class A:\n    def f(self):\n        CLASSES.append(1)\nCLASSES = []\nx = dict(a=A().f())",
@@ -152,6 +152,7 @@ def test_statements_that_touch_nothing_needed_do_not_matter(read):
     assert config.CLASSES == config.model.c == ["a", "a"]
     assert config.model.n == config.model.train_cfg.b == 2
     assert isinstance(config.model.train_cfg.a, Unreadable)
+    assert read("def f(): CLASSES.pop()\nCLASSES = ['a']\n'Note.'\npass\n").CLASSES == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -182,12 +183,6 @@ def test_encodings_and_line_ends(tmp_path, data, classes):
 def test_syntax_errors_name_line_and_text(read):
     with pytest.raises(ConfigError, match=r"mmcv_config\.py, line 2: .*`y = \(1 2\)`"):
         read("x = 1\ny = (1 2)\n")
-
-
-def test_refused_text_is_shortened(read):
-    with pytest.raises(ConfigError) as raised:
-        read("model = f(" + "'层', " * 300 + ")")
-    assert len(str(raised.value)) < 700
 
 
 def test_missing_and_unusable_paths(tmp_path):

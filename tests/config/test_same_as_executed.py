@@ -14,14 +14,8 @@ READ = {
     "int": (
         *("0", "1", "-3", "True", "0x10", "<int> + <int>", "<int> - 2", "<int> * 3", "<int> // 2"),
         *("<int> % 5", "2 ** 3", "-<int>", "not <any>", "len(<list>)", "len(<tuple>)"),
-        *(
-            "sum([<int>, <int>])",
-            "sum(range(4))",
-            "int(<float>)",
-            "[<int>, 4][1]",
-            "(<int>, 2)[-1]",
-        ),
-        *("dict(k=<int>)['k']", "{'k': <int>}['k']"),
+        *("sum([<int>, <int>])", "sum(range(4))", "int(<float>)", "[<int>, 4][1]"),
+        "dict(k=<int>)['k']",
     ),
     "float": ("0.5", "1e-6", "<int> / 4", "<float> * <int>", "2 ** -<int>", "sum([0.1] * 10)"),
     "str": ("'a'", "'天空'", "'a' 'b'", "'x' + <str>", "<str> * 2", "('b', <str>)[1]", "<str>[0]"),
@@ -31,9 +25,7 @@ READ = {
         *("[dict(k=i, v=<any>) for i in <tuple>]", "dict(k=<list>)['k']", "[<list>, 1][0]"),
         "[[i + j for i in range(2)] for j in range(2)]",
     ),
-    "tuple": (
-        *("()", "(1,)", "(<any>, <any>)", "<tuple> + (<any>,)", "<tuple> * 2", "(*<list>, 1)"),
-    ),
+    "tuple": ("()", "(1,)", "(<any>, <any>)", "<tuple> + (1,)", "<tuple> * 2", "(*<list>, 1)"),
     "dict": (
         *("dict()", "{}", "dict(a=1)", "dict(a=<any>, b=<any>)", "{'a': <any>, 'c': <any>}"),
         *("{**<dict>, 'a': <any>}", "dict(<dict>, b=<any>)", "dict(type='A', **<dict>)"),
@@ -66,10 +58,8 @@ REFUSED = (
     "try:\n    <@any> = <any>\nfinally:\n    <@list>.append(2)",
     *("[x.append(3) for x in [<@list>]]", "<=list> = [dict(a=x.append(4)) for x in [<@list>]]"),
     *("<=any> = (<@list> := [5])", "<=any> = dict(a=<@list>, b=(<@list> := [5]), c=<@list>)"),
-    *(
-        "<=any> = [<@any> := i for i in range(2)]",
-        "class A:\n    part = <@list>\n    part.append(6)",
-    ),
+    "<=any> = [<@any> := i for i in range(2)]",
+    "class A:\n    part = <@list>\n    part.append(6)",
     *("def <=function>():\n    <@list>.append(7)", "<=function> = lambda: <@dict>.update(q=1)"),
     *("def <=function>():\n    global <@any>\n    <@any> = [8]", "<@function>()"),
     *("f = dict(f=<@function>)\ng = [f]\ng[0]['f']()", "<=any> = <@function>()", "<@function>()"),
@@ -86,20 +76,15 @@ BASE_CHANGES = (
         "_base_.model.a = <any>",
         "_base_['model']['x'] = 1",
         "<=any> = _base_.model",
-        "del _base_.model",
+        "x = [_base_]",
     ),
-    *("<=list> = _base_.model.b\n<@list>.append(1)", "_base_.update(test_cfg=1)", "x = [_base_]"),
+    *("<=list> = _base_.model.b\n<@list>.append(1)", "_base_.update(x=1)", "del _base_.model"),
 )
 HOLE = re.compile(r"<([=@]?)(\w+)>")
 
 
 class Program:
-    """The text of a file, written statement by statement.
-
-    Args:
-        draw: of hypothesis.
-        prefix: what its names begin with.
-    """
+    """The text of a file, written statement by statement; its new names begin with `prefix`."""
 
     def __init__(self, draw, prefix):
         self.choose = lambda items: draw(st.sampled_from(items))
