@@ -104,7 +104,7 @@ def _check_fit(held: Mapping[str, torch.Tensor], plan: NamePlan, file: Checkpoin
         raise CheckpointError(
             f"The checkpoint '{file.path}' does not fit the network: {missing} of {len(held)} "
             f"entries are missing and {len(problems) - missing} have another shape or kind: "
-            f"{'; '.join(problems)}. The checkpoint and the configuration (mmcv_config.py) "
+            f"{listing(problems, '; ')}. The checkpoint and the configuration (mmcv_config.py) "
             "do not belong together, or the checkpoint is incomplete: use the pair of one model."
         )
 

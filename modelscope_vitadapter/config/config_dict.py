@@ -11,11 +11,7 @@ class ConfigDict(Dict):  # type: ignore[misc]  # addict is untyped
     """An `addict.Dict` in which a missing name is an error, as in mmcv's `Config`.
 
     Dictionaries inside it, also those in lists and tuples, become `ConfigDict`s. It can be pickled
-    and copied.
-
-    Raises:
-        KeyError: `cfg['name']` where there is no such key.
-        AttributeError: `cfg.name` where there is no such key.
+    and copied. `cfg['name']` raises `KeyError` and `cfg.name` `AttributeError` where there is none.
     """
 
     def __missing__(self, name: object) -> NoReturn:

@@ -1,53 +1,46 @@
-"""Reads `mmcv_config.py` as data: what the model needs of it is evaluated, nothing is executed."""
+"""Reads `mmcv_config.py` as data: assignments of plain values are evaluated, nothing is executed.
 
-from __future__ import annotations
+See `evaluator` for what is read of a file; `_base_` files are merged as mmcv 1.7 does it.
+"""
 
+import ast
 import os
 from pathlib import Path
 from typing import Any
 
-from modelscope_vitadapter.config.base_files import FileReader
 from modelscope_vitadapter.config.config_dict import ConfigDict
-from modelscope_vitadapter.config.limits import Budget, RefusedValueError, WorkExceededError
-from modelscope_vitadapter.config.source import refusal
-from modelscope_vitadapter.config.unreadable import Unreadable, unreadable_error
-from modelscope_vitadapter.config.values import measure
-from modelscope_vitadapter.errors import ConfigError
+from modelscope_vitadapter.config.evaluator import BASE, NAMES, Evaluator
+from modelscope_vitadapter.config.source import TRUST_HINT, Source, Steps
+from modelscope_vitadapter.config.unreadable import Unreadable, needed
+from modelscope_vitadapter.errors import ConfigError, UnreadableConfigError
 from modelscope_vitadapter.logs import get_logger
 
-__all__ = ["ConfigDict", "Unreadable", "execute_config", "read_config", "unreadable_error"]
-
-NAMES = ("model", "CLASSES", "PALETTE", "test_cfg", "test_pipeline", "data")
-"""Top-level names that are read, besides what they are made of."""
-
 _REQUIRED = ("model", "CLASSES", "PALETTE")
+_DELETE = "_delete_"
 _logger = get_logger()
 
 
 def read_config(path: Path | str, *, trust_remote_code: bool = False) -> ConfigDict:
-    """Read what a model needs from a config file in the style of mmcv 1.x.
-
-    Only assignments that `NAMES` depend on are evaluated, by an evaluator of plain values; no code
-    of the file runs. `_base_` files inside the file's directory are merged as mmcv 1.7 does, and
-    `{{ fileDirname }}`, `{{ _base_.x }}` and the like are replaced.
+    """Reads what a model needs from a config file in the style of mmcv 1.x.
 
     Args:
-        path: The file. Its directory is the model directory, which `_base_` files can't leave.
-        trust_remote_code: Where the file is refused, let mmengine execute it instead.
+        path: the file. Its directory is the model directory, which `_base_` files can't leave.
+        trust_remote_code: where the file is refused, let mmengine execute it instead.
 
     Returns:
-        The values of those of `NAMES` that the file defines, and of the names that they are made
-        of. An entry of a dict, or a name other than `model`, `CLASSES` and `PALETTE`, that can't be
-        evaluated is `Unreadable`. `data.test.pipeline` is filled from `test_pipeline` where the
-        file gives it none.
+        The values of those of `NAMES` that the file or its `_base_` files define. An entry of a
+        dict, or a name other than `model`, `CLASSES` and `PALETTE`, that can't be read is
+        `Unreadable`. `data.test.pipeline` is filled from `test_pipeline` where it is missing.
 
     Raises:
-        ConfigNotFoundError: The file, or a `_base_` file, does not exist.
-        ConfigError: The file is refused; the message names file, line and text.
+        ConfigNotFoundError: the file, or a `_base_` file, does not exist.
+        ConfigError: the file is refused; the message names file, line and text.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links
     try:
-        config = _read(path)
+        config = ConfigDict(_read(path, path.parent.resolve(), Steps(path)))
+        for name in _REQUIRED:
+            needed(config.get(name))
     except ConfigError as error:
         # Without the file there is nothing to execute.
         if not trust_remote_code or not path.is_file():
@@ -57,43 +50,18 @@ def read_config(path: Path | str, *, trust_remote_code: bool = False) -> ConfigD
     return config
 
 
-def _read(path: Path) -> ConfigDict:
-    budget = Budget()
-    try:
-        values = FileReader(path.parent, budget).read(path, NAMES)
-        plain = {name: _checked(name, value, path, budget) for name, value in values.items()}
-        return ConfigDict(plain)
-    except WorkExceededError:
-        raise refusal(str(path), "the config is too large", "Simplify it.") from None
-    except (RecursionError, MemoryError) as error:
-        problem = f"reading it fails ({type(error).__name__}: {error})"
-        raise refusal(str(path), problem, "Simplify it.") from None
-
-
-def _checked(name: str, value: Any, path: Path, budget: Budget) -> Any:
-    """A value that can be copied into a `ConfigDict`, `Unreadable` where it can't."""
-    try:
-        measure(value, budget, allow_unreadable=True)
-    except RefusedValueError as error:
-        value = Unreadable(str(refusal(str(path), f"{name} is {error}", "Simplify it.")))
-    problem = unreadable_error(value)
-    if problem is not None and name in _REQUIRED:
-        raise problem
-    return value
-
-
 def execute_config(path: Path | str, refused: ConfigError) -> ConfigDict:
-    """Execute a config file with mmengine. Only for a directory that the caller trusts.
+    """Executes a config file with mmengine. Only for a directory that the caller trusts.
 
     Args:
-        path: The file.
-        refused: Why it can't be read as data; goes into the log.
+        path: the file.
+        refused: why it can't be read as data; goes into the log.
 
     Returns:
         As `read_config`, without `Unreadable` values.
 
     Raises:
-        ConfigError: Executing it fails too.
+        ConfigError: executing it fails too.
     """
     from mmengine.config import Config
 
@@ -112,7 +80,7 @@ def execute_config(path: Path | str, refused: ConfigError) -> ConfigDict:
 
 
 def _fill_test_pipeline(config: ConfigDict) -> None:
-    """Put `test_pipeline` where its reader looks, `data.test.pipeline`, unless one is there."""
+    """Puts `test_pipeline` where its reader looks, `data.test.pipeline`, unless one is there."""
     if "test_pipeline" not in config:
         return
     data = config.setdefault("data", ConfigDict())
@@ -120,3 +88,62 @@ def _fill_test_pipeline(config: ConfigDict) -> None:
         test = data.setdefault("test", ConfigDict())
         if isinstance(test, ConfigDict):
             test.setdefault("pipeline", config["test_pipeline"])
+
+
+def _read(path: Path, directory: Path, steps: Steps) -> dict[str, Any]:
+    """Values of those of `NAMES` that a file or its `_base_` files in `directory` define."""
+    source = Source(path, steps)
+    base: dict[str, Any] = {}
+    named = [each for each in source.statements if source.assigned_name(each) == BASE]
+    for statement in named:
+        assert isinstance(statement, ast.Assign)
+        found = Evaluator(source, steps, {}).evaluate(statement.value, {})
+        for entry in found if isinstance(found, list) else [found]:
+            inside = _locate(entry, path.parent, directory)
+            if inside is None or len(named) > 1:
+                problem = "_base_ names .py files inside the model directory, in one assignment"
+                raise source.error(statement, f"{problem}, and not {str(entry)[:100]!r}")
+            values = _read(inside, directory, steps)
+            if twice := sorted(base.keys() & values.keys()):
+                raise source.error(statement, f"two _base_ files define {', '.join(twice)}")
+            base |= values
+    own, base = Evaluator(source, steps, base).run()
+    return _merge(own, base, path)
+
+
+def _locate(entry: object, parent: Path, directory: Path) -> Path | None:
+    """The path that an entry of `_base_` means; None where it is none in the model directory."""
+    if not isinstance(entry, str) or not entry.endswith(".py"):
+        return None
+    path = Path(os.path.normpath(parent / entry))
+    try:
+        return path if path.resolve().is_relative_to(directory) else None
+    except (OSError, ValueError, RuntimeError):  # null bytes, links in a circle
+        return None
+
+
+def _merge(own: dict[str, Any], base: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Merges recursively: dicts into dicts, anything else replaces (mmcv 1.7, `Config.fromfile`).
+
+    A dict with a true `_delete_` replaces the base's. As in mmcv, the key stays in a dict that the
+    base doesn't have. What can't be merged is `Unreadable`: a dict into something else.
+    """
+    merged = base | own
+    for key in base.keys() & own.keys():
+        value = own[key]
+        if not isinstance(value, dict):
+            continue
+        entries = {name: entry for name, entry in value.items() if name != _DELETE}
+        try:
+            if value.get(_DELETE, False):
+                merged[key] = entries
+            elif isinstance(old := needed(base[key]), dict):
+                merged[key] = _merge(entries, old, path)
+            else:
+                raise UnreadableConfigError(
+                    f"{path}: {key[:100]!r} is a dict, but a {type(old).__name__} in the _base_ "
+                    f"file. Add {_DELETE}=True to it to replace the base's value. {TRUST_HINT}"
+                )
+        except UnreadableConfigError as error:
+            merged[key] = Unreadable(str(error))
+    return merged

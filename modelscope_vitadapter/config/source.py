@@ -1,148 +1,107 @@
-"""One config file: its text, its syntax tree, and refusals that point into it."""
-
-from __future__ import annotations
+"""One config file: its text within bounds, its statements, and errors that point into it."""
 
 import ast
-import io
-import stat
-import tokenize
+import sys
 from pathlib import Path
 
-from modelscope_vitadapter.config.limits import MAX_FILE_BYTES, Budget, RefusedValueError
-from modelscope_vitadapter.config.nesting import check_nesting
-from modelscope_vitadapter.config.templates import Templates
-from modelscope_vitadapter.errors import ConfigError, ConfigNotFoundError
+from modelscope_vitadapter.errors import ConfigError, ConfigNotFoundError, UnreadableConfigError
+from modelscope_vitadapter.validation import shorten
+
+MAX_STEPS = 400_000  # of one config, for all its files: what `Steps` counts
+FILE_STEPS = 10_000  # that each file takes beside its bytes
+MAX_ITEMS = 100_000  # items or characters of one value that an expression makes
+MAX_BYTES = 1 << (18 if sys.version_info >= (3, 11) else 16)
+"""Bytes of a file. Before 3.11 Python's parser puts no bound on nesting, and overflows."""
 
 TRUST_HINT = (
     "If you trust who made this directory, trust_remote_code=True has mmengine execute the file "
     "instead."
 )
-REMEDY = (
-    "A config may hold literals, dict(...), list, tuple, range, len, names, subscripts, "
-    "arithmetic, f-strings, unpacking, comprehensions and conditional expressions: write it "
-    "with these."
-)
-_EXCERPT = 120
-_ENCODINGS = {"utf-8", "utf-8-sig", "iso-8859-1", "ascii", "us-ascii", "gbk", "gb2312", "gb18030"}
 
 
-def refusal(place: str, problem: str, remedy: str = "") -> ConfigError:
-    """The error for something that isn't read.
+class Steps:
+    """Counts the work of one config: bytes read, expressions evaluated, items made and copied."""
 
-    Args:
-        place: File and, where there is one, line.
-        problem: What is refused and why.
-        remedy: What to write instead, as a sentence.
-    """
-    return ConfigError(
-        " ".join(part for part in (f"{place}: {problem}.", remedy, TRUST_HINT) if part)
-    )
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._left = MAX_STEPS
+
+    def take(self, count: int) -> None:
+        """Counts steps; `ConfigError` where there are too many."""
+        self._left -= count
+        if self._left < 0:
+            raise ConfigError(
+                f"{self._path}: the config is too long, makes too many values, or has too many "
+                f"_base_ files, perhaps in a circle. Simplify it. {TRUST_HINT}"
+            )
+
+    def make(self, count: int) -> None:
+        """Counts the items of a value before it is made; `ValueError` where they are too many."""
+        if count > MAX_ITEMS:
+            raise ValueError(f"more than {MAX_ITEMS} items or characters")
+        self.take(max(count, 0))
 
 
 class Source:
-    """A parsed config file.
-
-    Attributes:
-        path: The file.
-        templates: Its `{{ … }}` templates.
-        tree: Its syntax tree, in which names stand for the templates.
+    """A parsed config file with its `path` and `statements`.
 
     Raises:
-        ConfigNotFoundError: There is no such file.
-        ConfigError: It is no regular file, larger than the budget allows, in another encoding,
-            nested too deeply, or not valid Python.
+        ConfigNotFoundError: there is no such file.
+        ConfigError: it is no regular file of UTF-8 text that Python can parse, or too large.
     """
 
-    def __init__(self, path: Path, budget: Budget) -> None:
+    def __init__(self, path: Path, steps: Steps) -> None:
         self.path = path
-        data = _read(path, budget.bytes)
-        budget.bytes -= len(data)
-        text = _decode(data, path)
-        self.templates = Templates(text, path)
-        self._lines = self.templates.text.encode("utf-8").split(b"\n")
-        self.tree = self._parse(self.templates.text, budget)
-
-    def _parse(self, text: str, budget: Budget) -> ast.Module:
         try:
-            budget.tokens -= check_nesting(text, budget.tokens)
-            return ast.parse(text, filename=str(self.path))
-        except RefusedValueError as error:
-            raise refusal(str(self.path), str(error), "Split it up.") from None
+            data = _read(path)
+            steps.take(FILE_STEPS + len(data))
+            text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+            self._lines = text.encode().split(b"\n")
+            self._templates = {n for n, line in enumerate(self._lines, start=1) if b"{{" in line}
+            self.statements = ast.parse(text).body
+        except (FileNotFoundError, NotADirectoryError):
+            raise ConfigNotFoundError(
+                f"{path} does not exist. A model directory needs its mmcv_config.py and the files "
+                "that it names in _base_: download it again or correct the path."
+            ) from None
+        except ConfigError:
+            raise
         except SyntaxError as error:
-            line = error.lineno or 1
-            problem = f"not valid Python ({error.msg}): `{self._excerpt(line, 0)}`"
-            raise refusal(f"{self.path}, line {line}", problem) from None
-        except tokenize.TokenError as error:
-            line = error.args[1][0]
-            problem = f"not valid Python ({error.args[0]}): `{self._excerpt(line, 0)}`"
-            raise refusal(f"{self.path}, line {line}", problem) from None
-        except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-            problem = f"Python's parser fails on it ({type(error).__name__}: {error})"
-            raise refusal(str(self.path), problem, "Simplify it.") from None
+            place = f"{path}, line {error.lineno or 1}"
+            text = shorten((error.text or "").strip())
+            raise ConfigError(f"{place}: {error.msg}: `{text}`. {TRUST_HINT}") from None
+        except (OSError, ValueError, MemoryError, RecursionError) as error:
+            place = repr(str(path)[:1000])
+            problem = shorten(str(error)) or "it is nested too deeply"
+            raise ConfigError(
+                f"{place} can't be read as Python text in UTF-8: {problem}. {TRUST_HINT}"
+            ) from None
 
-    def _excerpt(self, line: int, column: int, end: int | None = None) -> str:
-        """Up to 120 characters of one line; columns count UTF-8 bytes, as in syntax trees."""
-        whole = self._lines[min(line, len(self._lines)) - 1]
-        end = len(whole) if end is None else end
-        raw = whole[column : min(end, column + 4 * _EXCERPT)].decode("utf-8", "ignore")
-        shown = self.templates.restore(raw).strip()
-        return shown if len(shown) <= _EXCERPT else shown[: _EXCERPT - 1] + "…"
+    def assigned_name(self, statement: ast.stmt) -> str | None:
+        """The name in `name = value`; None for other statements, and where `{{` is in the text.
 
-    def text_of(self, node: ast.expr | ast.stmt) -> str:
-        """The text of a node, its first line only, shortened to 120 characters."""
-        one_line = node.end_lineno == node.lineno
-        shown = self._excerpt(
-            node.lineno, node.col_offset, node.end_col_offset if one_line else None
-        )
-        return shown if one_line or shown.endswith("…") else f"{shown} …"
-
-    def refusal(self, node: ast.expr | ast.stmt, problem: str, remedy: str = "") -> ConfigError:
-        """The error for a part of this file that isn't evaluated.
-
-        Args:
-            node: The part.
-            problem: What is refused and why, without the text.
-            remedy: What to write instead, as a sentence.
+        Such templates of mmcv, `{{ fileDirname }}` or `{{ _base_.x }}`, are not replaced.
         """
-        problem = f"{problem}: `{self.text_of(node)}`"
-        return refusal(f"{self.path}, line {node.lineno}", problem, remedy)
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], lineno=first, end_lineno=int(last)):
+                return name if self._templates.isdisjoint(range(first, last + 1)) else None
+        return None
 
-
-def _read(path: Path, max_bytes: int) -> bytes:
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigNotFoundError(
-            f"{path} does not exist. A model directory needs its mmcv_config.py and the files that "
-            "it names in _base_: download it again or correct the path."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise refusal(repr(str(path)), f"cannot be opened ({error})") from None
-    if not stat.S_ISREG(mode):
-        raise refusal(str(path), "not a regular file", "Give the path of a Python file.")
-    try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise refusal(str(path), f"cannot be read ({error})") from None
-    if len(data) > max_bytes:
-        raise refusal(
-            str(path),
-            f"too large: the files of a config may hold {MAX_FILE_BYTES} bytes together",
-            "Remove what the model does not need.",
+    def error(self, node: ast.expr | ast.stmt, problem: str) -> UnreadableConfigError:
+        """The error for a part of the file that isn't read, with the first line of its text."""
+        end = node.end_col_offset if node.end_lineno == node.lineno else None
+        text = self._lines[node.lineno - 1][node.col_offset : end].decode("utf-8", "ignore")
+        return UnreadableConfigError(
+            f"{self.path}, line {node.lineno}: {problem}: `{shorten(text)}`. Write `name = value` "
+            f"with literals, dict(...), names and arithmetic. {TRUST_HINT}"
         )
+
+
+def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
     return data
-
-
-def _decode(data: bytes, path: Path) -> str:
-    r"""Text with `\n` at line ends; UTF-8, or what a PEP 263 line of the file declares."""
-    if b"\0" in data:
-        raise refusal(str(path), "null bytes, so this is no Python text", "Save it as UTF-8.")
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        if encoding not in _ENCODINGS:
-            raise refusal(str(path), f"encoding {encoding} is not read", "Save it as UTF-8.")
-        text = data.decode(encoding)
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise refusal(str(path), f"cannot be decoded ({error})", "Save it as UTF-8.") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,11 +1,9 @@
-"""The mark that stands for a config value which could not be evaluated."""
+"""The mark that stands for a config value that can't be read as data."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from modelscope_vitadapter.errors import ConfigError, UnreadableConfigError
+from modelscope_vitadapter.errors import UnreadableConfigError
 
 
 @dataclass(frozen=True)
@@ -14,15 +12,10 @@ class Unreadable:
 
     Training settings may hold anything, and refusing them at once would refuse the whole file.
     Testing, iterating over or subscripting the mark raises, so that it isn't taken for a value.
-
-    Attributes:
-        message: The refusal, with file, line and offending text.
-        reads: Names that the refused expression or statement reads, which the unknown value may
-            therefore share objects with.
+    `message` is the refusal, with file, line and text.
     """
 
     message: str
-    reads: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @property
     def error(self) -> UnreadableConfigError:
@@ -39,21 +32,13 @@ class Unreadable:
         raise self.error
 
 
-def needed(value: Any) -> Any:
-    """Pass on a value that is used at once.
+def unreadable_error(value: object) -> UnreadableConfigError | None:
+    """The error to raise where `value` is needed, or None where it is an ordinary value."""
+    return value.error if isinstance(value, Unreadable) else None
 
-    Raises:
-        ConfigError: It is `Unreadable`.
-    """
+
+def needed(value: Any) -> Any:
+    """Passes on a value that is used at once; raises the error of one that is `Unreadable`."""
     if isinstance(value, Unreadable):
         raise value.error
     return value
-
-
-def unreadable_error(value: object) -> ConfigError | None:
-    """The error to raise when `value` is needed, or None where it is an ordinary value.
-
-    Args:
-        value: Any value of a config.
-    """
-    return value.error if isinstance(value, Unreadable) else None

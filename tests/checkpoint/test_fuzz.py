@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.errors import CheckpointError
-from tests.support.nothing_runs import nothing_runs
+from tests.support.canary import nothing_runs
 from tests.support.peak import peak, reset_peak
 from tests.support.small_checkpoints import (
     FORMATS,
@@ -41,7 +41,7 @@ SIZES = (0, 1, 2, 3, 4, 12, 255, 65536, 2**20, 2**31 - 1, 2**31, 2**40, 2**62, 2
 TEXTS = ("", "0", "1", "99", "../0", "cpu", "cuda:0", "state_dict", "model", "decode_head.weight")
 TEXTS += ("backbone.gamma", "module.backbone.gamma", "latin1", "hex", "items", "keys", "get", "天")
 FUNCTIONS = """
-tests.support.nothing_runs.bait tests.support.nothing_runs.Bait posix.system builtins.eval
+tests.support.canary.bait tests.support.canary.Bait posix.system builtins.eval
 __builtin__.getattr builtins.bytearray builtins.set builtins.complex _codecs.encode numpy.load
 collections.OrderedDict collections.Counter numpy.dtype numpy.ndarray torch.Size torch.Tensor
 numpy._core.multiarray.scalar numpy.core.multiarray._reconstruct torch.device torch.FloatTensor

@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.errors import CheckpointError
-from tests.support import nothing_runs
+from tests.support.canary import nothing_runs
 from tests.support.peak import peak, reset_peak
 from tests.support.small_checkpoints import (
     assert_loaded,
@@ -95,17 +95,17 @@ ZIPS = {
     ),
 }
 
-BAIT = call("tests.support.nothing_runs", "bait")
+BAIT = call("tests.support.canary", "bait")
 RUNS = "nothing ran"
 CODE = {
-    "a call": (BAIT, rf"nothing_runs\.bait.*{RUNS}"),
-    "a name alone": (named("tests.support.nothing_runs", "Bait"), rf"Bait.*{RUNS}"),
-    "an instance": (named("tests.support.nothing_runs", "Bait") + b")\x81}b", rf"Bait.*{RUNS}"),
+    "a call": (BAIT, rf"canary\.bait.*{RUNS}"),
+    "a name alone": (named("tests.support.canary", "Bait"), rf"Bait.*{RUNS}"),
+    "an instance": (named("tests.support.canary", "Bait") + b")\x81}b", rf"Bait.*{RUNS}"),
     "a program": (call("posix", "system", text("touch bait")), rf"posix\.system.*{RUNS}"),
     "eval of Python 2": (call("__builtin__", "eval", text("1")), rf"builtins\.eval.*{RUNS}"),
     "an array in a file": (call("numpy", "load", text("x")), rf"numpy\.load.*{RUNS}"),
     "a spaced name": (call("os system", "x y"), rf"os\.system\.x\.y.*{RUNS}"),
-    "an old instruction": (b"(itests.support.nothing_runs\nbait\n", "Unsupported operand"),
+    "an old instruction": (b"(itests.support.canary\nbait\n", "Unsupported operand"),
     "protocol 4": (text("os") + text("system") + b"\x93)R", "protocol 4, expected 2"),
     "a tensor's type": (
         call("torch._tensor", "_rebuild_from_type_v2", named("os", "getcwd"), b"N", b")", b"N"),
@@ -238,7 +238,7 @@ def test_refused_or_loaded_and_nothing_runs(written, make, words):
     path = written(make())
     network = make_network()
     before = reset_peak()
-    with nothing_runs.nothing_runs():
+    with nothing_runs():
         if words is LOADS:
             load_into(network, path)
         else:
@@ -256,5 +256,5 @@ def test_refused_or_loaded_and_nothing_runs(written, make, words):
 def test_a_bait_would_be_noticed(instructions):
     import pickle
 
-    with pytest.raises(AssertionError, match=r"bait|Bait"), nothing_runs.nothing_runs():
+    with pytest.raises(AssertionError, match=r"bait|Bait"), nothing_runs():
         pickle.loads(b"\x80\x02" + instructions + b".")

@@ -14,7 +14,7 @@ from safetensors.torch import save, save_file
 from modelscope_vitadapter.checkpoint.open import open_checkpoint
 from modelscope_vitadapter.checkpoint.stored import DTYPES
 from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
-from tests.support.nothing_runs import nothing_runs
+from tests.support.canary import nothing_runs
 from tests.support.small_checkpoints import FORMATS, bytes_of
 from tests.support.torch_bytes import (
     MARK,

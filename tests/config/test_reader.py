@@ -3,48 +3,87 @@ import pickle
 
 import pytest
 
-from modelscope_vitadapter.config.reader import (
-    ConfigDict,
-    Unreadable,
-    read_config,
-    unreadable_error,
-)
-from modelscope_vitadapter.errors import ConfigError, ConfigNotFoundError
+from modelscope_vitadapter.config.config_dict import ConfigDict
+from modelscope_vitadapter.config.reader import execute_config, read_config
+from modelscope_vitadapter.config.unreadable import Unreadable, needed, unreadable_error
+from modelscope_vitadapter.errors import ConfigError, ConfigNotFoundError, UnreadableConfigError
+
+VALUES = {
+    "2 * 3 + 4 - 10 // 4": 8,
+    "7 / 2 - 7 % 4": 0.5,
+    "2 ** 10 + 2 ** -1": 1024.5,
+    "-True": -1,
+    "not []": True,
+    "'a' 'b' + 'c' * 2": "abcc",
+    "[1.0] * 3 + [0.1]": [1.0, 1.0, 1.0, 0.1],
+    "2 * (1, 2) + (3,)": (1, 2, 1, 2, 3),
+    "[*range(2), *(5, 6)]": [0, 1, 5, 6],
+    "(*sizes, 1)[0]": 896,
+    "{'b': 1, **base, 'a': 3}": {"b": 1, "a": 3, "c": [4]},
+    "dict(b=1, **base)": {"b": 1, "a": 2, "c": [4]},
+    "dict(base, a=3)": {"a": 3, "c": [4]},
+    "base['c'][-1]": 4,
+    "'abc'[1]": "b",
+    "sum([48, 96, 192])": 336,
+    "sum(range(5))": 10,
+    "len(sizes) + len('ab') + len(base) + len([0]) + len(range(3))": 10,
+    "int(512 * 5 * 0.1)": 256,
+    "[dict(scale=r) for r in (0.5, 1.0)]": [{"scale": 0.5}, {"scale": 1.0}],
+    "[[i * j for j in range(i)] for i in range(3)]": [[], [0], [0, 2]],
+    "[sizes for sizes in [sizes]]": [(896, 512)],
+    "[{'type': 'A'}, ('x', None, True, 1e-6)]": [{"type": "A"}, ("x", None, True, 1e-6)],
+}
 
 
-def test_full_size_config_is_read(golden):
-    config = read_config(golden / "full_size_mmcv_config.py")
-    assert len(config.CLASSES) == len(config.PALETTE) == 171
-    assert config.model.backbone.interaction_indexes == [[0, 5], [6, 11], [12, 17], [18, 23]]
-    assert config.model.decode_head.loss_cls.class_weight == [1.0] * 171 + [0.1]
-    assert config.model.test_cfg == {"mode": "slide", "crop_size": (896, 896), "stride": (512, 512)}
-    multi_scale = config.data.test.pipeline[1]
-    assert multi_scale.img_scale == (3584, 896)
-    assert multi_scale.transforms[3].mean == [123.675, 116.28, 103.53]
+@pytest.mark.parametrize("text", VALUES)
+def test_values(read, text):
+    value = read(f"sizes = (896, 512)\nbase = dict(a=2, c=[4])\nmodel = dict(x={text})").model.x
+    assert repr(value) == repr(ConfigDict(x=VALUES[text]).x)
+
+
+UNREAD = [
+    *("undefined", "base.a", "base.get('a')", "base['x']", "sizes[5]", "sizes['a']", "sizes[0:1]"),
+    *("1[0]", "'%s' % 1", "'a' + 1", "[1] + (2,)", "[1] - [2]", "'a' * 'b'", "1 << 2", "+1", "~1"),
+    *("1 < 2", "1 if 2 else 3", "1 and 2", "f'{sizes}'", "{1, 2}", "{1: 2}", "{(1, 2): 3}", "b'a'"),
+    *("1j", "...", "1 / 0", "(-8) ** 0.5", "10.0 ** 400", "2 ** 1025", "(x := 1)", "lambda: 1"),
+    *(
+        "{i: 1 for i in sizes}",
+        "[i for i in sizes if i]",
+        "[i for i in 'ab']",
+        "[*base]",
+        "[*'ab']",
+    ),
+    *("[i for i in sizes for j in sizes]", "[i for i, j in [sizes]]", "sum(i for i in sizes)"),
+    *("len(1)", "len([], [])", "int('7')", "sum(['a'])", "sum([[1]], [])", "range('a')", "[dict]"),
+    *(
+        "range(1, stop=2)",
+        "dict(1)",
+        "dict(base, base)",
+        "dict(**sizes)",
+        "{**sizes}",
+        "list(sizes)",
+    ),
+    *("print('x')", "().__class__", "{**undefined}", "_base_", "dict(a=1)['b']", "[f(1)][0]"),
+]
+
+
+@pytest.mark.parametrize("text", UNREAD)
+def test_other_expressions_are_unreadable_where_they_stand(read, text):
+    config = read(f"base = dict(a=2)\nsizes = (8, 9)\nmodel = dict(\n    y=1,\n    x={text})")
+    assert config.model.y == 1
+    with pytest.raises(UnreadableConfigError, match=r"mmcv_config\.py, line 5: .*`.*trust_remote"):
+        needed(config.model.x)
 
 
 @pytest.mark.parametrize("name", ["full_size_mmcv_config.py", "base/mmcv_config.py"])
-def test_golden_configs_equal_executed_ones(golden, name):
-    from mmengine.config import Config
-
-    config = read_config(str(golden / name))
-    executed = Config.fromfile(golden / name, lazy_import=False).to_dict()
-    assert {name: executed[name] for name in config} == config
+def test_golden_configs_are_read_as_executed(golden, name):
+    assert read_config(golden / name) == execute_config(golden / name, ConfigError("compared"))
 
 
 def test_only_needed_names_are_kept(read):
-    config = read("a = 2\nb = a + 1\nunused = 5\nmodel = dict(depth=b)\nlr = 0.1\n")
-    assert config == {"a": 2, "b": 3, "model": {"depth": 3}}
-
-
-def test_result_has_attributes_and_misses_loudly(read):
-    config = read("model = dict(a=[dict(b=(dict(c=1),))])")
-    assert isinstance(config, ConfigDict)
-    assert config.model.a[0].b[0].c == 1
-    with pytest.raises(AttributeError, match="CLASSES"):
-        _ = config.CLASSES
-    with pytest.raises(KeyError, match="CLASSES"):
-        _ = config["CLASSES"]
+    config = read("'Note.'\na = 2\nb = a + 1\nmodel = dict(depth=b)\nlr = 0.1\ntest_cfg = None\n")
+    assert config == {"model": {"depth": 3}, "test_cfg": None}
+    assert isinstance(config.model, ConfigDict)
 
 
 def test_test_pipeline_fills_missing_data(read):
@@ -53,220 +92,106 @@ def test_test_pipeline_fills_missing_data(read):
     assert config.data == {"samples_per_gpu": 2, "test": {"pipeline": [1]}}
     config = read("test_pipeline = [1]\ndata = dict(test=dict(pipeline=[2]))")
     assert config.data.test.pipeline == [2]
-    config = read("test_pipeline = [1]\ndata = load()")
-    assert isinstance(config.data, Unreadable)
-    config = read("test_pipeline = [1]\ndata = dict(test=load())")
-    assert isinstance(config.data.test, Unreadable)
+    assert isinstance(read("test_pipeline = [1]\ndata = load()").data, Unreadable)
+    assert isinstance(read("test_pipeline = [1]\ndata = dict(test=load())").data.test, Unreadable)
 
 
-def test_training_entries_may_hold_anything(read):
-    config = read(
-        "import torch\n"
-        "model = dict(depth=1, train_cfg=dict(a=torch.rand(3), b=2), init_cfg=lambda: 0,\n"
-        "    pretrained=open('x').read(), loss=[f(1)])\n"
-    )
-    assert config.model.depth == 1
-    assert config.model.train_cfg.b == 2
-    for value in (config.model.train_cfg.a, config.model.init_cfg, config.model.loss):
-        error = unreadable_error(value)
-        assert isinstance(error, ConfigError)
-    assert "line 3" in str(unreadable_error(config.model.pretrained))
-    assert "`open('x').read()`" in str(unreadable_error(config.model.pretrained))
-
-
-def test_unreadable_shows_itself_and_isnt_taken_for_a_value(read):
-    config = read("model = dict(a=f())")
-    mark = config.model.a
-    assert "f()" in repr(config)
+def test_unreadable_is_not_taken_for_a_value(read):
+    mark = read("model = dict(a=f())").model.a
     assert pickle.loads(pickle.dumps(mark)) == mark
-    for use in (bool, list, lambda value: value[0]):
-        with pytest.raises(ConfigError, match="`f\\(\\)`"):
+    for use in (bool, list, lambda value: value[0], needed):
+        with pytest.raises(UnreadableConfigError, match="`f\\(\\)`"):
             use(mark)
+    assert str(unreadable_error(mark)) == mark.message
     assert unreadable_error(3) is None
+    assert needed(3) == 3
+
+
+REBOUND = [
+    "CLASSES += ['b']", "CLASSES, x = [], 1", "CLASSES = x = []", "CLASSES: list = []",
+    "for CLASSES in []: pass", "if True:\n    CLASSES = []", "import a.b as CLASSES", "del CLASSES",
+    "import CLASSES.a", "from a import CLASSES", "from a import *", "def CLASSES(): pass",
+    "class CLASSES: pass", "globals()['CLASSES'] = 1", "exec('CLASSES = []')",
+    "with a as CLASSES: pass", "try: pass\nexcept E as CLASSES: pass", "x = (CLASSES := [])",
+    "x = [CLASSES := i for i in [1]]", "match a:\n    case [*CLASSES]: pass",
+    "match a:\n    case {**CLASSES}: pass", "match a:\n    case CLASSES: pass",
+    "def f():\n    global CLASSES\nCLASSES = 5\nf()",
+    "f = lambda: [CLASSES.append(1)]\nCLASSES = []\nx = f()",
+    "f = (CLASSES.append(i) for i in [1])\nCLASSES = []\nnext(f)",
+    "class A:\n    def f(self):\n        CLASSES.append(1)\nCLASSES = []\nx = dict(a=A().f())",
+]  # fmt: skip
+CHANGED = [
+    "CLASSES.append(1)", "CLASSES[0] = 1", "CLASSES[:] = []", "del CLASSES[0]", "print(CLASSES)",
+    "x = CLASSES\nx.append(1)", "x = dict(a=(CLASSES,))\nx['a'][0].append(1)", "f(key=[CLASSES])",
+    "x = f'{CLASSES.pop()}'", "x = [a.pop() for a in [CLASSES]]", "x = CLASSES if 1 else []",
+    "x = dict(a=[[CLASSES]] * 2)\nx.clear()", "for x in [CLASSES]:\n    x.append(1)",
+    "x = [dict(a=y.pop()) for y in [CLASSES]]", "x = lambda: CLASSES", "assert f(CLASSES)",
+    "@f(CLASSES)\ndef g(): pass", "def g(x=CLASSES): pass", "class A(f(CLASSES)): pass",
+    "while CLASSES: CLASSES.pop()", "x = [CLASSES, [0]][0]\nx += [1]", "raise f(CLASSES)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REBOUND + CHANGED)
+def test_what_a_statement_may_change_is_refused_where_needed(read, text):
+    start = "CLASSES = ['a']\nn = 3\nother = [n]\ndata = dict(c=CLASSES, o=other)\n"
+    with pytest.raises(UnreadableConfigError, match=r"mmcv_config\.py, line [5-9]: .*`"):
+        read(start + text)
+    data = read(f"{start}{text}\nmodel = {{}}\nCLASSES = []\nPALETTE = []").data
+    assert isinstance(data, Unreadable) or data.o == [3]
+    if text in CHANGED:
+        assert isinstance(data.c, Unreadable)
+
+
+def test_statements_that_touch_nothing_needed_do_not_matter(read):
+    config = read(
+        "import os\nfrom math import pi\nx = os.getcwd()\nprint('x')\nlr = [0] * 10**9\n"
+        "n = 2\nprint(n)\nassert n == 2\ndef f(x):\n    x.pop()\nwork_dir = f'{n}'\n"
+        "CLASSES = ['a'] * n\nmodel = dict(n=n, c=CLASSES, train_cfg=dict(a=f(3), b=2))\n"
+        "for i in range(3):\n    print(i)\nclass A(x): pass\nlr.append(1)\n"
+    )
+    assert config.CLASSES == config.model.c == ["a", "a"]
+    assert config.model.n == config.model.train_cfg.b == 2
+    assert isinstance(config.model.train_cfg.a, Unreadable)
+    assert read("def f(): CLASSES.pop()\nCLASSES = ['a']\n'Note.'\npass\n").CLASSES == ["a"]
 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "def classes():\n    return []\nCLASSES = classes()",
-        "from classes import CLASSES",
-        "import CLASSES",
-        "import a.b as CLASSES",
-        "CLASSES = []\nfor i in range(3):\n    CLASSES = CLASSES + [i]",
-        "CLASSES = []\nfor i in range(3):\n    CLASSES += [i]",
-        "CLASSES = []\nCLASSES.append('a')",
-        "CLASSES = []\nif True:\n    CLASSES.append('a')",
-        "CLASSES = []\nx = [CLASSES.append(i) for i in range(3)]",
-        "CLASSES = []\nx = (CLASSES := ['a'])",
-        "CLASSES = []\nx = [0 for i in [1] if (CLASSES := [i])]",
-        "CLASSES = []\n(CLASSES := ['a'])",
-        "CLASSES = []\nwith open('x') as CLASSES:\n    pass",
-        "try:\n    CLASSES = []\nexcept Exception:\n    pass",
-        "try:\n    pass\nexcept Exception as CLASSES:\n    pass",
-        "match 3:\n    case CLASSES:\n        pass",
-        "match [3]:\n    case [*CLASSES]:\n        pass",
-        "match dict(a=1):\n    case {**CLASSES}:\n        pass",
-        "class CLASSES:\n    pass",
-        "def CLASSES():\n    pass",
-        "async def CLASSES():\n    pass",
-        "CLASSES = []\ndef change():\n    global CLASSES\n    CLASSES = ['a']\nchange()",
-        "CLASSES = []\ndef change():\n    CLASSES.append(1)\nchange()",
-        "CLASSES = []\nchange = lambda: CLASSES.append(1)\nchange()",
-        "CLASSES = []\nclass A:\n    CLASSES.append(1)",
-        "CLASSES = []\nclass A:\n    x = CLASSES\n    x[0] = 1",
-        "CLASSES = []\n@change(CLASSES)\ndef f():\n    pass",
-        "CLASSES = []\n@CLASSES.append\ndef f():\n    pass",
-        "CLASSES = []\nregister(CLASSES)",
-        "CLASSES = []\nx = CLASSES.pop()",
-        "CLASSES = []\nfrom everything import *",
-        "while True:\n    CLASSES = []",
-        "CLASSES: list\nCLASSES = f()",
-        "CLASSES, x = f()",
-        "CLASSES = 3\nCLASSES += f()",
-        "CLASSES = [1]\nCLASSES[f()] = 1",
-        "CLASSES = [1]\nCLASSES += 5",
-        "CLASSES = 5\nCLASSES.x.y = 1",
-        "CLASSES = [1]\nCLASSES[5] = 1",
-        "CLASSES = [1]\ndel CLASSES[5]",
-        "CLASSES = [1]\nCLASSES.x = 1",
-        "CLASSES = (1, 2)\nCLASSES[0] = 1",
-        "CLASSES = 5\nCLASSES[0] = 1",
-        "CLASSES = [1]\nCLASSES[0:1] = f()",
-        "CLASSES = [1]\nCLASSES[0][0] = 1",
-        "x = 3\nCLASSES = [x]\ndel x\ny = x\nCLASSES = [y, f()]",
-    ],
+    ["def dict(**kw): pass", "len = 5", "from a import sum as range", "for int in []: pass"],
 )
-def test_needed_name_bound_or_changed_otherwise_is_refused(read, text):
-    with pytest.raises(ConfigError) as raised:
-        read(text + "\nmodel = dict()\n")
-    message = str(raised.value)
-    assert "mmcv_config.py, line " in message
-    assert "`" in message
-    assert "trust_remote_code=True" in message
-
-
-def test_refusal_names_file_line_text_and_remedy(write):
-    path = write("a = 1\nmodel = build_model(\n    depth=3)\n")
-    with pytest.raises(ConfigError) as raised:
-        read_config(path)
-    assert f"{path}, line 2: this call is not evaluated: `build_model( …`" in str(raised.value)
-    assert "dict(...)" in str(raised.value)
-
-
-def test_refused_text_is_shortened(read):
-    with pytest.raises(ConfigError) as raised:
-        read("model = f(" + "'层', " * 300 + ")")
-    assert len(str(raised.value)) < 800
-    assert "…`" in str(raised.value)
+def test_functions_that_the_file_binds_are_its_own(read, text):
+    with pytest.raises(UnreadableConfigError, match=r"line 2: .*expressions of this kind"):
+        read(f"{text}\nCLASSES = [dict(), len([]), range(3), int(2.5)]")
+    with pytest.raises(UnreadableConfigError):
+        read("CLASSES = [[len([]) for len in [1]]]")
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("data", "classes"),
     [
-        "import os\nfrom mmcv import *\n",
-        "lr = [0] * 10**9\n",
-        "__import__('os').system('exit 1')\n",
-        "def train(model):\n    model.pop('a')\n",
-        "for i in range(10):\n    print(i)\n",
-        "print('x')\n",
-        "class Hook(Base, metaclass=Meta):\n    x = 1\n",
-        "with open('x') as f:\n    text = f.read()\n",
-        "assert False\n",
-        "raise SystemExit\n",
-        "optimizer = build(lr=1)\noptimizer.lr = 2\ndel optimizer.lr\noptimizer += 1\n",
-        "x = 1 / 0\n",
-        "async def f():\n    async with a as b:\n        await c\n",
-        "while True:\n    pass\n",
-        "x: int\n",
-        "x = undefined\n",
+        ("CLASSES = ['天空']".encode(), ["天空"]),
+        ("CLASSES = ['天空']".encode("utf-8-sig"), ["天空"]),
+        (b"CLASSES = [\r\n'a',\r\n'''b\r\nc''']\r\n", ["a", "b\nc"]),
+        (b"# coding: gbk\rCLASSES = ['a']\r", ["a"]),
     ],
 )
-def test_other_statements_never_matter(read, text):
-    needed = "CLASSES = ['a']\nPALETTE = [[1, 2, 3]]\nmodel = dict(depth=len(CLASSES))\n"
-    expected = {"CLASSES": ["a"], "PALETTE": [[1, 2, 3]], "model": {"depth": 1}}
-    assert read(text + needed) == expected
-    if "import *" not in text:
-        assert read(needed + text) == expected
+def test_encodings_and_line_ends(tmp_path, data, classes):
+    (tmp_path / "mmcv_config.py").write_bytes(data)
+    assert classes == read_config(tmp_path / "mmcv_config.py").CLASSES
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "print(model, len(CLASSES))",
-        "assert isinstance(CLASSES, list)",
-        "n = CLASSES.index('a')",
-        "s = ', '.join(CLASSES)",
-        "for name in CLASSES:\n    print(name)",
-        "copied = copy.deepcopy(model)",
-        "x = sorted(CLASSES)",
-        "f = lambda: CLASSES.append(1)",
-        "y = g(num)",
-        "seen = []\nseen.append(num)",
-        "meta = dict(CLASSES=num)\nmeta.update(x=1)",
-    ],
-)
-def test_looking_at_needed_names_changes_nothing(read, text):
-    config = read(f"num = 3\nCLASSES = ['a']\nmodel = dict(n=num)\n{text}\n")
-    assert config.CLASSES == ["a"]
-    assert config.model == {"n": 3}
+def test_syntax_errors_name_line_and_text(read):
+    with pytest.raises(ConfigError, match=r"mmcv_config\.py, line 2: .*`y = \(1 2\)`"):
+        read("x = 1\ny = (1 2)\n")
 
 
-def test_missing_file(tmp_path):
+def test_missing_and_unusable_paths(tmp_path):
     for trust in (False, True):
-        with pytest.raises(ConfigNotFoundError, match=r"mmcv_config\.py"):
+        with pytest.raises(ConfigNotFoundError, match=r"mmcv_config\.py does not exist.*download"):
             read_config(tmp_path / "mmcv_config.py", trust_remote_code=trust)
-    with pytest.raises(FileNotFoundError):
-        read_config(tmp_path / "mmcv_config.py")
-
-
-def test_directory_and_unusable_paths_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="regular file"):
-        read_config(tmp_path)
-    with pytest.raises(ConfigError):
-        read_config(str(tmp_path / ("x" * 5000)))
-    with pytest.raises(ConfigError):
-        read_config("a\0b")
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        ("CLASSES = ['天空']".encode(), "天空"),
-        ("CLASSES = ['天空']".encode("utf-8-sig"), "天空"),
-        ("# -*- coding: gbk -*-\nCLASSES = ['天空']".encode("gbk"), "天空"),
-        ("# coding: latin-1\nCLASSES = ['é']".encode("latin-1"), "é"),
-        (b"CLASSES = [\r\n'a'\r\n]\r\nx = 1\r\n", "a"),
-        (b"CLASSES = [\r'a'\r]\r", "a"),
-        (b"CLASSES = ['a', 'caf\\xe9'] \\\n + []", "a"),
-    ],
-)
-def test_encodings(tmp_path, data, expected):
-    path = tmp_path / "mmcv_config.py"
-    path.write_bytes(data)
-    assert read_config(path).CLASSES[0] == expected
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        ("CLASSES = ['天空']".encode("gbk"), "decoded"),
-        ("CLASSES = ['é']".encode("utf-16"), "null bytes|decoded"),
-        (b"# coding: punycode\nCLASSES = []", "punycode"),
-        (b"# coding: nonsense\nCLASSES = []", "nonsense"),
-        (b"\xef\xbb\xbf# coding: gbk\nCLASSES = []", "decoded"),
-        (b"# coding: gbk\nCLASSES = ['\xff']", "decoded"),
-        (b"CLASSES = []\0", "null bytes"),
-        (b"CLASSES = [", "not valid Python"),
-        (b"CLASSES = [1 2]", "not valid Python.*`CLASSES = \\[1 2\\]`"),
-        (b"  CLASSES = []\n x", "not valid Python"),
-        (b"CLASSES = '''", "not valid Python"),
-    ],
-)
-def test_unreadable_text_is_refused(tmp_path, data, reason):
-    path = tmp_path / "mmcv_config.py"
-    path.write_bytes(data)
-    with pytest.raises(ConfigError, match=reason):
-        read_config(path)
+    for path in (tmp_path, tmp_path / ("x" * 5000), "a\0b"):
+        with pytest.raises(ConfigError):
+            read_config(path)
 
 
 def test_trust_executes_only_what_is_refused(write, tmp_path, caplog):
@@ -274,15 +199,13 @@ def test_trust_executes_only_what_is_refused(write, tmp_path, caplog):
     code = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n"
     with caplog.at_level(logging.WARNING, logger="modelscope.vitadapter"):
         config = read_config(write(code + "model = dict(a=1)"), trust_remote_code=True)
-    assert config.model.a == 1
-    assert not mark.exists()
-    assert not caplog.records
-
-    path = write(code + "model = dict(a=int('7'.zfill(3)))\nmodel.update(b=2)\ntest_pipeline = [1]")
-    with pytest.raises(ConfigError, match="trust_remote_code=True"):
-        read_config(path)
-    assert not mark.exists()
-    with caplog.at_level(logging.WARNING, logger="modelscope.vitadapter"):
+        assert config.model.a == 1
+        assert not mark.exists()
+        assert not caplog.records
+        path = write(code + "model = dict(a=int('7'))\nmodel.update(b=2)\ntest_pipeline = [1]")
+        with pytest.raises(ConfigError, match="trust_remote_code=True"):
+            read_config(path)
+        assert not mark.exists()
         config = read_config(path, trust_remote_code=True)
     assert mark.exists()
     assert isinstance(config.model, ConfigDict)
@@ -297,31 +220,3 @@ def test_trust_executes_only_what_is_refused(write, tmp_path, caplog):
 def test_trust_reports_both_failures(write):
     with pytest.raises(ConfigError, match=r"`undefined\(\)`.*NameError"):
         read_config(write("model = undefined()"), trust_remote_code=True)
-
-
-def test_parser_failures_are_refusals(write, monkeypatch):
-    path = write("model = dict()")
-
-    def fail(*args, **kwargs):
-        raise error
-
-    for error in (RecursionError("deep"), MemoryError("much"), ValueError("odd")):
-        monkeypatch.setattr("ast.parse", fail)
-        with pytest.raises(ConfigError, match=type(error).__name__):
-            read_config(path)
-    monkeypatch.undo()
-    for error in (RecursionError("deep"), MemoryError("much")):
-        monkeypatch.setattr("modelscope_vitadapter.config.base_files.summarise", fail)
-        with pytest.raises(ConfigError, match=type(error).__name__):
-            read_config(path)
-
-
-def test_files_that_cannot_be_read_are_refused(write, monkeypatch):
-    path = write("model = dict()")
-
-    def fail(*args, **kwargs):
-        raise PermissionError("no")
-
-    monkeypatch.setattr("pathlib.Path.open", fail)
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_config(path)

@@ -1,0 +1,276 @@
+"""Evaluates the assignments of a config file on plain values; nothing of the file is executed.
+
+Values are Python's own None, bool, int, float, str, list, tuple, dict and range, so that operators
+on them, and what they share, are as in Python. Any other statement or expression is refused, and
+the lists and dicts that it may change are `Unreadable` from then on, wherever they are held.
+"""
+
+import ast
+import operator
+from collections.abc import Callable, Sequence, Sized
+from typing import Any
+
+from modelscope_vitadapter.config.source import TRUST_HINT, Source, Steps
+from modelscope_vitadapter.config.unreadable import Unreadable, needed
+from modelscope_vitadapter.errors import ConfigError, UnreadableConfigError
+
+NAMES = ("model", "CLASSES", "PALETTE", "test_cfg", "test_pipeline", "data")
+"""Top-level names that are read, and with them what they are made of."""
+
+BASE = "_base_"
+MAX_BITS = 1024  # of an integer
+MAX_LEVELS = 50  # of dicts, lists and tuples inside one another
+
+_CALLS = ("dict", "int", "len", "range", "sum")
+_FUNCTIONS = (ast.AsyncFunctionDef, ast.FunctionDef, ast.GeneratorExp, ast.Lambda)
+_BIND_ANY = {"*", "__builtins__", "eval", "exec", "globals", "locals", "vars"}
+_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+
+Scope = dict[str, Any]  # values of the names that comprehensions bind around an expression
+
+
+class Evaluator:
+    """Evaluates one file.
+
+    Args:
+        source: the file.
+        steps: the config's; every method raises `ConfigError` at their end.
+        base: values of the `_base_` files, by name; statements may change them.
+    """
+
+    def __init__(self, source: Source, steps: Steps, base: dict[str, Any]) -> None:
+        self._source = source
+        self._steps = steps
+        self._names: dict[str, Any] = {BASE: base} if base else {}
+        # Names in the functions of the file, which any text that is refused may call, and those of
+        # them that they bind.
+        self._in_functions: set[str] = set()
+        self._bound_in_functions: set[str] = set()
+        # Objects that refused texts may have changed, by id: each with itself, so that it stays
+        # alive, and what stands in its place.
+        self._reached: dict[int, tuple[Any, Any]] = {}
+
+    def run(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Goes through the statements in order.
+
+        Returns:
+            The values of those of `NAMES` that the file binds, and those of the `_base_` files as
+            they are then. They share no objects; they, or entries of dicts, may be `Unreadable`.
+        """
+        for statement in self._source.statements:
+            name = self._source.assigned_name(statement)
+            if name is None:
+                problem = "this is not evaluated, and it may change a value that is needed"
+                self._refuse(statement, self._source.error(statement, problem), {})
+            elif name != BASE and isinstance(statement, ast.Assign):
+                self._names[name] = self._lazily(statement.value, {})
+        own = {name: self._names[name] for name in NAMES if name in self._names}
+        base = self._copy(self._names.get(BASE, {}))
+        if isinstance(base, Unreadable):
+            base = dict.fromkeys(NAMES, base)
+        return self._copy(own), base
+
+    def evaluate(self, node: ast.expr, scope: Scope) -> Any:
+        """The value of an expression.
+
+        Raises:
+            UnreadableConfigError: it isn't one that is read, Python can't evaluate it, it is too
+                large, or it needs a value that is `Unreadable`.
+        """
+        self._steps.take(1)
+        try:
+            value = self._value(node, scope)
+        except ConfigError:
+            raise
+        except (TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
+            problem = f"this is not evaluated ({type(error).__name__}: {str(error)[:200]})"
+            raise self._source.error(node, problem) from None
+        return needed(self._current(value))
+
+    def _lazily(self, node: ast.expr, scope: Scope) -> Any:
+        """The value of an expression, or `Unreadable` where it is refused."""
+        try:
+            return self.evaluate(node, scope)
+        except UnreadableConfigError as error:
+            return self._refuse(node, error, scope)
+
+    def _value(self, node: ast.expr, scope: Scope) -> Any:
+        match node:
+            case ast.Constant(value=None | bool() | int() | float() | str() as value):
+                return _checked(value)
+            case ast.Name(id=name) if name != BASE:
+                return scope[name] if name in scope else self._names[name]
+            case ast.List(elts=parts):
+                return self._items(parts, scope)
+            case ast.Tuple(elts=parts):
+                return tuple(self._items(parts, scope))
+            case ast.Dict(keys=keys, values=values):
+                return self._dict(keys, values, scope)
+            case ast.Subscript(value=container, slice=key):
+                return self.evaluate(container, scope)[self.evaluate(key, scope)]
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return not self.evaluate(operand, scope)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self.evaluate(operand, scope)
+            case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
+                operands = self.evaluate(left, scope), self.evaluate(right, scope)
+                return self._binary(type(sign), *operands)
+            case ast.ListComp(elt=part, generators=[loop]) if not loop.ifs and not loop.is_async:
+                if isinstance(loop.target, ast.Name):
+                    name, items = loop.target.id, self._part(loop.iter, scope, list, tuple, range)
+                    return [self.evaluate(part, {**scope, name: item}) for item in items]
+            case ast.Call(func=ast.Name(id=name)):
+                if name in _CALLS and name not in self._names and name not in scope:
+                    return self._call(name, node, scope)
+        raise TypeError("expressions of this kind are not read")
+
+    def _part(self, node: ast.expr, scope: Scope, *kinds: type[Sized]) -> Any:
+        """The value after `*`, `**` or `in`."""
+        value = self.evaluate(node, scope)
+        if not isinstance(value, kinds):
+            raise TypeError(f"{type(value).__name__} is not read in this place")
+        self._steps.make(len(value))
+        return value
+
+    def _items(self, nodes: list[ast.expr], scope: Scope) -> list[Any]:
+        items: list[Any] = []
+        for node in nodes:
+            if isinstance(node, ast.Starred):
+                items += self._part(node.value, scope, list, tuple, range)
+            else:
+                items.append(self.evaluate(node, scope))
+        return items
+
+    def _dict(
+        self, keys: Sequence[ast.expr | None], values: Sequence[ast.expr], scope: Scope
+    ) -> dict[str, Any]:
+        """The dict of entries whose key is None where `**` is."""
+        made: dict[str, Any] = {}
+        for key_node, node in zip(keys, values, strict=True):
+            if key_node is None:
+                made |= self._part(node, scope, dict)
+                continue
+            key = self.evaluate(key_node, scope)
+            if not isinstance(key, str):
+                raise TypeError(f"{type(key).__name__} is not read as a key")
+            made[key] = self._lazily(node, scope)
+        return made
+
+    def _call(self, name: str, node: ast.Call, scope: Scope) -> Any:
+        if name == "dict" and len(node.args) < 2:
+            keys = [None if each.arg is None else ast.Constant(each.arg) for each in node.keywords]
+            values = [*node.args, *(each.value for each in node.keywords)]
+            return self._dict([*(None for _ in node.args), *keys], values, scope)
+        if not node.keywords:
+            match name, self._items(node.args, scope):
+                case "len", [str() | list() | tuple() | dict() | range() as value]:
+                    return len(value)
+                case "int", [int() | float() as number]:
+                    return int(number)
+                case "range", [*limits]:
+                    made = range(*limits)
+                    self._steps.make(len(made))
+                    return made
+                case "sum", [list() | tuple() | range() as numbers]:
+                    if all(map(_is_number, numbers)):
+                        self._steps.make(len(numbers))
+                        return _checked(sum(numbers))
+        raise TypeError(f"{name}() is not read with these arguments")
+
+    def _binary(self, sign: type[ast.operator], left: Any, right: Any) -> Any:
+        if _is_number(left) and _is_number(right):
+            if sign is ast.Pow and right > MAX_BITS:
+                raise ValueError(f"an exponent above {MAX_BITS}")
+            return _checked(_OPERATORS[sign](left, right))
+        sequence, other = (right, left) if isinstance(left, int) else (left, right)
+        if isinstance(sequence, str | list | tuple):
+            if sign is ast.Add and type(sequence) is type(other):
+                self._steps.make(len(left) + len(right))
+                return left + right
+            if sign is ast.Mult and isinstance(other, int):
+                self._steps.make(len(sequence) * other)
+                return sequence * other
+        kinds = f"{type(left).__name__} and {type(right).__name__}"
+        raise TypeError(f"this operator is not read on {kinds}")
+
+    def _copy(self, value: Any, level: int = 0) -> Any:
+        """A copy that shares nothing, with marks in place of what may have been changed."""
+        value = self._current(value)
+        self._steps.take(1 + (len(value) // 16 if isinstance(value, str) else 0))
+        if level > MAX_LEVELS:
+            problem = f"a value has more than {MAX_LEVELS} levels"
+            return Unreadable(f"{self._source.path}: {problem}. {TRUST_HINT}")
+        if isinstance(value, dict):
+            return {key: self._copy(entry, level + 1) for key, entry in value.items()}
+        if isinstance(value, list | tuple):
+            items = [self._copy(item, level + 1) for item in value]
+            marks = [item for item in items if isinstance(item, Unreadable)]
+            return marks[0] if marks else type(value)(items)
+        return value
+
+    def _current(self, value: Any) -> Any:
+        return self._reached.get(id(value), (value, value))[1]
+
+    def _refuse(
+        self, node: ast.expr | ast.stmt, error: UnreadableConfigError, scope: Scope
+    ) -> Unreadable:
+        """The mark for a text that isn't evaluated; what its names lead to gets the mark, too."""
+        mark = Unreadable(str(error))
+        parts = list(ast.walk(node))
+        names, bound = _names_in(parts)
+        if isinstance(node, ast.Name) or not names:  # which call nothing
+            return mark
+        if any(isinstance(part, _FUNCTIONS) for part in parts):
+            self._in_functions |= names
+            self._bound_in_functions |= bound
+        names |= self._in_functions
+        bound |= self._bound_in_functions
+        if names & _BIND_ANY:
+            names |= {*self._names, *NAMES}
+            bound = names
+        self._steps.take(len(parts) + len(names))
+        objects = [*scope.values(), *(self._names.get(name) for name in names)]
+        while objects:
+            value = objects.pop()
+            if isinstance(value, dict | list | tuple) and id(value) not in self._reached:
+                self._reached[id(value)] = value, value if isinstance(value, tuple) else mark
+                self._steps.take(len(value))
+                objects += value.values() if isinstance(value, dict) else value
+        self._names.update(dict.fromkeys(bound, mark))
+        return mark
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _checked(value: Any) -> Any:
+    """Passes on a value but for complex numbers and integers that are too long."""
+    if isinstance(value, complex) or (isinstance(value, int) and value.bit_length() > MAX_BITS):
+        raise ValueError(f"a complex number, or one of more than {MAX_BITS} bits")
+    return value
+
+
+def _names_in(parts: list[ast.AST]) -> tuple[set[str], set[str]]:
+    """All names in parts of a text, and those that it binds, deletes or declares as global."""
+    names: set[str] = set()
+    bound: set[str] = set()
+    for part in parts:
+        if isinstance(part, ast.Name):
+            names.add(part.id)
+            if not isinstance(part.ctx, ast.Load):
+                bound.add(part.id)
+        elif isinstance(part, ast.Global | ast.Nonlocal):
+            bound.update(part.names)
+        else:  # imports, definitions, `except` and patterns
+            found = (getattr(part, field, None) for field in ("name", "asname", "rest"))
+            bound.update(name.split(".")[0] for name in found if isinstance(name, str))
+    return names | bound, bound

@@ -1,5 +1,0 @@
-"""Imported by hostile configs; says so in the canary."""
-
-from tests.fuzz.canary import touch
-
-touch()

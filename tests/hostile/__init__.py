@@ -1,1 +1,0 @@
-"""Model directories that want to do harm, and harmless ones that look alike."""
