@@ -1,6 +1,6 @@
 """What becomes of those inputs of a list or a data set that fail."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -9,9 +9,9 @@ from modelscope_vitadapter.errors import ConfigError, ImageError
 from modelscope_vitadapter.inference.memory import is_out_of_memory
 from modelscope_vitadapter.logs import get_logger
 
-logger = get_logger()
-
 Result = TypeVar("Result")
+
+logger = get_logger()
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Failure:
         index: its place in the list or data set, counted from 0.
         name: what it was: its path, its address, or its kind and size.
         error: why it failed; the message names the input. It has no traceback, which would keep
-            pictures in memory.
+            images in memory.
     """
 
     index: int
@@ -35,11 +35,7 @@ OnError = Literal["raise", "skip"] | Callable[[Failure], object]
 
 
 def parse_on_error(value: Any) -> OnError:
-    """Reads `on_error`: `raise` (the default), `skip`, or a function that is given the failures.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Reads `on_error`, `raise` where it is None; ValueError for what it can't be."""
     if value is None:
         return "raise"
     if value != "raise" and value != "skip" and not callable(value):
@@ -52,13 +48,7 @@ def parse_on_error(value: Any) -> OnError:
 
 
 def attempt(work: Callable[[], Result], index: int, name: str, on_error: OnError) -> Result | None:
-    """Does something for one input.
-
-    Args:
-        work: what is to be done.
-        index: the input's place in its list or data set.
-        name: what it is, in words.
-        on_error: what becomes of it where `work` fails.
+    """Does something for an input, `name` in words, at a place of its list or data set.
 
     Returns:
         What `work` returns, or None where it failed and the input is to be left out.
@@ -74,7 +64,9 @@ def attempt(work: Callable[[], Result], index: int, name: str, on_error: OnError
         raise
     except Exception as error:
         name_input(error, index, name)
-        if on_error == "raise" or _lacks_memory(error):
+        too_large = isinstance(error, ImageError)  # the input's own fault
+        lacks_memory = isinstance(error, MemoryError) or is_out_of_memory(error)
+        if on_error == "raise" or (lacks_memory and not too_large):
             raise
         _drop_tracebacks(error)
         failure = Failure(index, name, error)
@@ -86,32 +78,19 @@ def attempt(work: Callable[[], Result], index: int, name: str, on_error: OnError
 
 
 def elements(inputs: Any, on_error: OnError) -> Iterator[tuple[int, Any]]:
-    """The elements of a data set or another iterable, with their indices.
+    """The elements of an iterable, or of something with `__len__` and `__getitem__`, numbered.
 
-    An element that a data set with `__getitem__` alone fails to give is treated as an input that
-    failed. An iterator that fails has ended, so its error is raised whatever `on_error` says.
-
-    Args:
-        inputs: an iterable, or something with `__len__` and `__getitem__`.
-        on_error: what becomes of elements that fail.
-
-    Yields:
-        Index and element.
+    An element that the latter fails to give is treated as an input that failed. An iterator that
+    fails has ended, so its error is raised whatever `on_error` says.
     """
-    if hasattr(inputs, "__iter__"):
-        yield from _numbered(inputs)
+    if not hasattr(inputs, "__iter__"):
+        for index in range(len(inputs)):
+            # In a tuple, since None means that there is none.
+            read = partial(lambda place: (inputs[place],), index)
+            found = attempt(read, index, "an element of the data set", on_error)
+            if found is not None:
+                yield index, found[0]
         return
-
-    def element(index: int) -> tuple[Any]:
-        return (inputs[index],)  # in a tuple, since None means that there is none
-
-    for index in range(len(inputs)):
-        found = attempt(partial(element, index), index, "an element of the data set", on_error)
-        if found is not None:
-            yield index, found[0]
-
-
-def _numbered(inputs: Iterable[Any]) -> Iterator[tuple[int, Any]]:
     following = 0
     try:
         for index, element in enumerate(inputs):
@@ -139,20 +118,9 @@ def name_input(error: Exception, index: int, name: str) -> None:
             error.add_note(f"{place}, {name}")
 
 
-def _lacks_memory(error: Exception) -> bool:
-    """Whether the machine ran out of memory; a picture that is refused as too large is no such."""
-    if isinstance(error, ImageError):
-        return False
-    return isinstance(error, MemoryError) or is_out_of_memory(error)
-
-
-def _drop_tracebacks(error: BaseException) -> None:
+def _drop_tracebacks(error: BaseException | None) -> None:
     """Lets go of the frames that an error and those behind it went through."""
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        one = waiting.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            one.__traceback__ = None
-            waiting += [one.__cause__, one.__context__]
+    if error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        _drop_tracebacks(error.__cause__)
+        _drop_tracebacks(error.__context__)

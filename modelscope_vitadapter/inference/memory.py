@@ -25,13 +25,10 @@ CPU = torch.device("cpu")
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can be allocated on a device, as far as can be found out.
+    """Bytes that can be allocated on a device; None where it is unknown.
 
     For a CPU the smaller of what the machine has available and what the container (cgroup) still
     allows. For an accelerator what its driver reports, plus what PyTorch holds in reserve.
-
-    Returns:
-        None where it is unknown.
     """
     if device.type == "cpu":
         return min([int(psutil.virtual_memory().available), *container_memory()])
@@ -102,15 +99,7 @@ def require_memory(what: str, needed: int, purpose: str, remedy: str) -> None:
 
 
 def check_image_fits(name: str, size: tuple[int, int]) -> None:
-    """Refuses an image whose class map surely does not fit, before its pixels are decoded.
-
-    Args:
-        name: how the message calls the input.
-        size: `(height, width)` of the image.
-
-    Raises:
-        ImageMemoryError: see `require_memory`.
-    """
+    """Refuses an image `(height, width)` whose class map does not fit, before it is decoded."""
     require_memory(
         f"{name} (height {size[0]}, width {size[1]})",
         CLASS_MAP_BYTES * size[0] * size[1],
@@ -120,16 +109,7 @@ def check_image_fits(name: str, size: tuple[int, int]) -> None:
 
 
 def check_masks_fit(size: Sequence[int], count: int, dtype: np.dtype[Any]) -> None:
-    """Refuses masks that do not fit, before one of them is made.
-
-    Args:
-        size: `(height, width)` of the masks.
-        count: how many there are: one for each class that is present.
-        dtype: type of their elements.
-
-    Raises:
-        ImageMemoryError: see `require_memory`.
-    """
+    """Refuses `count` masks `(height, width)` that do not fit, before one of them is made."""
     pixels = int(size[0]) * int(size[1])
     narrow = mask_bytes(pixels, count, np.dtype(bool))
     other = f", or mask_dtype=bool ({narrow} bytes)" if dtype.itemsize > 1 else ""
@@ -165,13 +145,7 @@ def release_cached_memory(device: torch.device) -> None:
 
 
 def out_of_memory(window: torch.Size, device: torch.device, problem: str) -> torch.OutOfMemoryError:
-    """The error for a single window that does not fit.
-
-    Args:
-        window: its shape, `(3, h, w)`.
-        device: where it was to run.
-        problem: what PyTorch said.
-    """
+    """The error for a single window `(3, h, w)` that does not fit; `problem` is PyTorch's words."""
     height, width = window[-2:]
     elsewhere = "" if device.type == "cpu" else ", or device='cpu'"
     return torch.OutOfMemoryError(
