@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import distributed
 
-from modelscope_vitadapter import process_group
+from modelscope_vitadapter import distributed as group
 from modelscope_vitadapter.distributed import is_joined, join_group, local_rank, started_together
 
 
@@ -35,7 +35,7 @@ def test_a_process_alone_makes_no_group(monkeypatch, asked, on_gpu):
 
 def test_a_group_is_made_once(monkeypatch, asked):
     start(monkeypatch, 2)
-    monkeypatch.setattr(process_group, "is_joined", lambda: True)
+    monkeypatch.setattr(group, "is_joined", lambda: True)
     assert not join_group(on_gpu=False)
     assert asked == []
 
@@ -44,11 +44,11 @@ def test_processes_on_a_cpu_talk_by_gloo(monkeypatch, asked):
     start(monkeypatch, 2, 1)
     assert started_together()
     assert join_group(on_gpu=False)
-    assert asked == [("gloo", process_group.PATIENCE)]
+    assert asked == [("gloo", group.PATIENCE)]
 
 
 def test_processes_on_gpus_take_that_of_their_number_and_talk_by_nccl(monkeypatch, asked):
     start(monkeypatch, 4, 3)
     assert local_rank() == 3
     assert join_group(on_gpu=True)
-    assert asked == [("device", 3), ("nccl", process_group.PATIENCE)]
+    assert asked == [("device", 3), ("nccl", group.PATIENCE)]

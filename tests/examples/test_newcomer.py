@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.examples.test_readme import blocks
+from tests.examples.test_documents import blocks
 from tests.hub.environment import REPOSITORY, run_python
 from tests.hub.server import VITADAPTER_ID, StandInHub
 
@@ -115,8 +115,8 @@ def test_the_evaluation_section(newcomer):
             results.append(json.loads(text))
         assert results[0]["confusion_matrix"] == results[1]["confusion_matrix"]
         assert results[0]["mIoU"] == results[1]["mIoU"]
-        code = blocks("README.md", "python")[1]
-        shown = run_code(code + "print(result.figures.mIoU, result.counts.sum())\n")
+        (code,) = blocks("docs/evaluation.md", "python")
+        shown = run_code(code + "print(result.metrics.mIoU, result.counts.sum())\n")
         mean, pixels = shown.split()[-2:]
         assert 0 <= float(mean) <= 1
         assert int(pixels) == 3 * 120 * 150
@@ -128,7 +128,7 @@ def test_the_evaluation_section(newcomer):
 def test_the_trainer_of_the_fine_tuning_section(newcomer):
     folder, classes, _, run_code = newcomer
     code = (
-        fewer(blocks("README.md", "python")[2])
+        fewer(blocks("docs/fine-tuning.md", "python")[0])
         .replace("recipe=dict(", "device='cpu', run=dict(workers=0), recipe=dict(batch_size=2, ")
         .replace('work_dir="run"', 'work_dir="own_run"')
     )

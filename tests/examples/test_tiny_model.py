@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import torch
 from modelscope.pipelines import pipeline
-from safetensors.torch import load_file
 
 import modelscope_vitadapter  # noqa: F401  # registers its classes, also where no hook is installed
-from modelscope_vitadapter import segmentation_model
+from modelscope_vitadapter import segmenter as segmenter_module
 from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.config.model_config import parse_classes, parse_model, parse_palette
 from modelscope_vitadapter.config.reader import read_config
@@ -75,8 +74,8 @@ def test_segments_unseen_scenes_of_other_textures_and_sizes(segmentor):
 
 def test_bfloat16_gives_the_answer_of_float32_but_for_few_pixels(segmentor, monkeypatch):
     # also where the processor has no instructions for it and float32 would be taken
-    monkeypatch.setattr(segmentor.model, "torch_dtype", torch.bfloat16)
-    monkeypatch.setattr(segmentation_model, "usable_dtype", lambda dtype, device: dtype)
+    monkeypatch.setattr(segmentor.model.segmenter, "dtype", torch.bfloat16)
+    monkeypatch.setattr(segmenter_module, "usable_dtype", lambda dtype, device: dtype)
     reduced = [segmentor(image, output="class_map")["class_map"] for image, _ in unseen_scenes()]
     monkeypatch.undo()
     equal, pixels = 0, 0
@@ -143,7 +142,7 @@ def build_on_meta(config):
 
 def test_config_and_scenes_agree_on_classes_and_colours(config):
     settings = parse_model(config)
-    assert parse_classes(config, settings.head.num_classes) == scenes.CLASSES
+    assert tuple(parse_classes(config, settings.head.num_classes)) == scenes.CLASSES
     assert parse_palette(config, 7) == [list(colour) for colour in scenes.PALETTE]
     assert settings.head.num_classes == len(scenes.CLASSES) >= 6
 
@@ -244,8 +243,11 @@ def test_training_script_fine_tunes_to_other_shapes(tmp_path):
     run_training("--other-shapes", "--output", target, "--work-dir", work, "--processes", "1")
     segmentor = pipeline("image-segmentation", model=str(target), device="cpu")
     assert tuple(segmentor.model.CLASSES) == scenes.OTHER_CLASSES
-    start = load_file(work / "start" / "model.safetensors")
-    shipped = torch.load(TINY_MODEL / "pytorch_model.pt", weights_only=True)
-    fresh = {name for name in start if start[name].shape != shipped[name].shape}
+    trained, shipped = (
+        torch.load(folder / "pytorch_model.pt", weights_only=True)
+        for folder in (target, TINY_MODEL)
+    )
+    fresh = {name for name in trained if trained[name].shape != shipped[name].shape}
     assert fresh == {"decode_head.cls_embed.weight", "decode_head.cls_embed.bias"}
-    assert all(torch.equal(start[name], shipped[name]) for name in start.keys() - fresh)
+    kept = trained.keys() - fresh
+    assert all(torch.allclose(trained[name], shipped[name], atol=0.02) for name in kept)
