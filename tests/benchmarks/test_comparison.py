@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import comparison
-from benchmarks.builtin_env import build, environment_python, find_python
-from benchmarks.comparison import _groups, _pairs_to_compare, parse
+from benchmarks.builtin_env import environment_python
+from benchmarks.comparison import _groups, parse
 from benchmarks.model_files import default_cache
-from benchmarks.peaks import cases
-from benchmarks.report import markdown, summarise, tables
+from benchmarks.report import summarise, tables
 from benchmarks.workers import ROOT
 
 PICTURE = {
@@ -88,11 +87,6 @@ def test_tables_show_the_figures():
     assert rows["the rest"] == ["1.50"]
 
 
-def test_columns_are_aligned():
-    lines = markdown([("a", "bb"), ("ccc", "d")]).splitlines()
-    assert lines == ["| a   | bb |", "| --- | -: |", "| ccc |  d |"]
-
-
 def test_without_an_environment_the_error_says_how_to_make_one(tmp_path, capsys):
     with pytest.raises(SystemExit):
         parse(["--builtin-env", str(tmp_path)])
@@ -100,15 +94,6 @@ def test_without_an_environment_the_error_says_how_to_make_one(tmp_path, capsys)
     assert "benchmarks/builtin_env.py" in error
     assert str(tmp_path) in error
     assert parse(["--builtin-env", str(tmp_path), "--only", "ours"]).only == "ours"
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--dtypes", "int8"], ["--pictures", "0"], ["--photo", "no-such-file.png"]]
-)
-def test_wrong_options_are_refused(arguments, capsys):
-    with pytest.raises(SystemExit):
-        parse(["--only", "ours", *arguments])
-    assert arguments[0] in capsys.readouterr().err
 
 
 def test_types_share_an_alternation_where_memory_allows_it(tmp_path, monkeypatch):
@@ -120,35 +105,6 @@ def test_types_share_an_alternation_where_memory_allows_it(tmp_path, monkeypatch
     monkeypatch.setattr(comparison, "available_memory", lambda: 19e9)
     assert _groups(run, dtypes) == [["float32"], ["bfloat16"]]
     assert _groups(run, []) == [[]]
-
-
-def test_who_is_compared_with_whom():
-    names = ("ours float32", "ours bfloat16", "builtin")
-    assert set(_pairs_to_compare(dict.fromkeys(names))) == {
-        ("ours float32", "builtin"),
-        ("ours bfloat16", "builtin"),
-        ("ours bfloat16", "ours float32"),
-    }
-
-
-def test_memory_cases_have_the_windows_that_they_say():
-    from modelscope_vitadapter.inference.sliding_window import window_origins
-
-    for case in cases("full"):
-        count, word = case.what.split()[:2]
-        if word in ("window", "windows"):
-            down, across = (window_origins(side, 896, 512) for side in case.picture)
-            assert len(down) * len(across) == int(count)
-
-
-def test_environment_builder_refuses_what_it_would_overwrite(tmp_path):
-    with pytest.raises(SystemExit, match="is there already"):
-        build(tmp_path, [sys.executable])
-
-
-def test_environment_builder_says_which_python_it_needs():
-    with pytest.raises(SystemExit, match=r"no Python 3\.11 found \(tried no-such-python\)"):
-        find_python("no-such-python")
 
 
 @pytest.mark.slow

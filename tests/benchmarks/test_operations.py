@@ -3,7 +3,7 @@ import torch
 
 from benchmarks.model_files import model_config
 from benchmarks.operations import ATTENTION, CONVOLUTION, LINEAR, count_operations
-from benchmarks.rates import best_rates, floor_seconds, operations
+from benchmarks.rates import best_rates, floor_seconds
 from tests.support.configs import WIDTH, tiny_config
 
 TOKENS = 1 + 4 * 4
@@ -29,17 +29,6 @@ def test_kinds_of_a_tiny_window():
     assert counts[LINEAR][TOKENS, WIDTH, 3 * WIDTH] == blocks * 2 * TOKENS * WIDTH * 3 * WIDTH
     assert counts[LINEAR][6, WIDTH, 8] > 0, "the mask embedding of six queries"
     assert all(len(shape) == 7 for shape in counts[CONVOLUTION])
-
-
-def test_shapes_say_how_many_operations_they_take():
-    counts = count_operations(tiny_config(), (64, 64))
-    for kind in (LINEAR, ATTENTION):
-        for shape, counted in counts[kind].items():
-            assert counted % operations(shape) == 0
-    plain = {s: n for s, n in counts[CONVOLUTION].items() if s[5] > 0}
-    assert plain
-    for shape, counted in plain.items():
-        assert counted % operations(shape) == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,11 +1,10 @@
-import os
 import subprocess
 import sys
 import time
 
 import pytest
 
-from benchmarks.workers import ROOT, Worker, WorkerError, ended_by_signals
+from benchmarks.workers import ROOT, Worker, WorkerError
 
 SERVER = """
 import os, sys, time
@@ -55,18 +54,6 @@ def test_a_dead_worker_is_told_with_its_last_words(worker):
         worker.ask("die")
 
 
-def test_a_program_that_is_not_there():
-    with pytest.raises(WorkerError, match="could not be started"):
-        Worker("test", ["no-such-program"], threads=1)
-
-
-def test_closing_ends_it_and_may_be_repeated(worker):
-    worker.ask("add", a=1, b=1)
-    worker.close()
-    assert worker.process.returncode == 0
-    worker.close()
-
-
 def test_it_ends_in_the_middle_of_work_when_its_starter_is_gone():
     # As after a crash of the starter, nobody but the closed pipe tells the worker.
     process = subprocess.Popen(
@@ -86,15 +73,3 @@ def test_it_ends_in_the_middle_of_work_when_its_starter_is_gone():
     assert process.wait(30) == 0
     assert time.monotonic() - started < 30
     process.stdout.close()
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to handle")
-def test_a_termination_signal_unwinds():
-    import signal
-
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as caught, ended_by_signals():
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
-    assert caught.value.code == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before

@@ -24,8 +24,6 @@ from modelscope_vitadapter.network.build import build_network
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TINY_MODEL = EXAMPLES / "tiny_model"
-MEGABYTE = 1_000_000
-
 scenes = SimpleNamespace(**runpy.run_path(str(EXAMPLES / "drawn_scenes.py")))
 
 TESTING = 3
@@ -85,12 +83,6 @@ def test_bfloat16_gives_the_answer_of_float32_but_for_few_pixels(segmentor, monk
     assert 0.995 * pixels <= equal < pixels
 
 
-@pytest.mark.parametrize("class_id", range(7))
-def test_a_constant_answer_scores_low(class_id):
-    pairs = [(np.full_like(labels, class_id), labels) for _, labels in unseen_scenes()]
-    assert mean_iou(pairs, len(scenes.CLASSES)) < 0.2
-
-
 def test_names_the_shapes_of_the_demo_picture(segmentor):
     result = segmentor(str(EXAMPLES / "scene.png"))
     assert sorted(result["labels"]) == sorted(scenes.CLASSES)
@@ -111,11 +103,6 @@ def test_local_directory_example_uses_the_palette(tmp_path):
     example["main"](str(TINY_MODEL), str(EXAMPLES / "scene.png"), str(result))
     colours = {tuple(int(v) for v in c) for c in read_image(result)[..., ::-1].reshape(-1, 3)}
     assert colours == set(scenes.PALETTE)
-
-
-def test_directory_is_small_enough_for_a_repository():
-    files = [path for path in TINY_MODEL.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 3 * MEGABYTE
 
 
 def test_directory_is_laid_out_as_on_the_hub():
@@ -153,46 +140,9 @@ class TestDrawScene:
         for one, other in zip(first, second, strict=True):
             np.testing.assert_array_equal(one, other)
 
-    def test_other_seed_gives_another_scene(self):
-        first, second = (scenes.draw_scene(np.random.default_rng(i), 90, 120) for i in range(2))
-        assert (first[0] != second[0]).mean() > 0.5
-        assert (first[1] != second[1]).any()
-
-    @pytest.mark.parametrize("size", [*SIZES, (32, 32)])
-    def test_image_and_labels_have_the_size(self, size):
-        image, labels = scenes.draw_scene(np.random.default_rng(0), *size)
-        assert image.shape == (*size, 3)
-        assert labels.shape == size
-        assert image.dtype == labels.dtype == np.uint8
-
     def test_every_class_is_drawn(self):
         drawn = [np.unique(labels) for _, labels in unseen_scenes()]
         assert set(np.concatenate(drawn)) == set(range(len(scenes.CLASSES)))
-
-    @pytest.mark.parametrize(
-        "texture", scenes.FITTING_TEXTURES + scenes.HELD_OUT_TEXTURES, ids=lambda t: t.__name__
-    )
-    def test_textures_stay_within_their_range(self, texture):
-        y, x = np.mgrid[:40, :60].astype(np.float32) / 40
-        values = texture(np.random.default_rng(1), y, x)
-        assert values.shape == (40, 60)
-        assert values.min() >= 0
-        assert values.max() <= 1
-
-    def test_crowded_scenes_have_more_shapes(self):
-        shares = [
-            np.mean(
-                [
-                    (scenes.draw_scene(np.random.default_rng(i), 96, 96, crowded=crowded)[1] > 0)
-                    for i in range(20)
-                ]
-            )
-            for crowded in (False, True)
-        ]
-        assert shares[1] > 1.25 * shares[0]
-
-    def test_textures_of_fitting_and_testing_differ(self):
-        assert not set(scenes.FITTING_TEXTURES) & set(scenes.HELD_OUT_TEXTURES)
 
     def test_shapes_stand_out_from_the_background(self):
         image, labels = scenes.draw_scene(np.random.default_rng(2), 128, 128, [scenes.flat])
