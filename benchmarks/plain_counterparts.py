@@ -47,10 +47,6 @@ def _one_band(rows: int, height: int = 0) -> Iterator[slice]:
     return iter([slice(0, rows)])
 
 
-def _new_memory(_: Any, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.empty(shape, dtype=dtype)
-
-
 @lru_cache(maxsize=1)
 def _reversed_index(grid: tuple[int, int]) -> Tensor:
     return relative_position_index(grid).flip(-1)
@@ -63,7 +59,7 @@ class _GatheredBias:
         self.bias, self.width = bias, width
 
     @classmethod
-    def of_table(cls, table: Tensor, grid: tuple[int, int], scratch: Any) -> "_GatheredBias":
+    def of_table(cls, table: Tensor, grid: tuple[int, int]) -> "_GatheredBias":
         return cls(table[_reversed_index(grid)], grid[1])
 
     def write_to(self, spread: Tensor) -> None:
@@ -77,13 +73,11 @@ class _GatheredBias:
         scores.add_(self.bias[:1])
 
 
-def _attention_of_all_heads(
-    q: Tensor, k: Tensor, v: Tensor, table: Tensor, grid: Any, out: Tensor, scratch: Any
-) -> None:
+def _attention_of_all_heads(q: Tensor, k: Tensor, v: Tensor, table: Tensor, grid: Any) -> Tensor:
     bias = strided_position_bias(table, grid, dtype=q.dtype)
     q, k, v = (x.contiguous()[None] for x in (q, k, v))
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], scale=1.0)
-    out.copy_(mixed[0].transpose(0, 1).flatten(1))
+    return mixed[0].transpose(0, 1).flatten(1)
 
 
 class _GridSampler:
@@ -112,9 +106,7 @@ class _GridSampler:
         return self.output(sampled[0])
 
 
-def _direct_convolution(
-    tokens: Tensor, shape: Any, weight: Tensor, dtype: torch.dtype, scratch: Any
-) -> None:
+def _direct_convolution(tokens: Tensor, shape: Any, weight: Tensor, dtype: torch.dtype) -> None:
     convolved = F.conv2d(as_map(tokens, shape).to(dtype), weight.to(dtype), padding=1)
     tokens.copy_(as_tokens(convolved))
 
@@ -195,7 +187,6 @@ TRICKS: dict[str, Callable[[], list[Patch]]] = {
     "bands of tokens": lambda: _everywhere(
         bands.bands, _one_band, but=(attention, convolution, bands)
     ),
-    "scratch buffers": lambda: [(bands.Scratch, "take", _new_memory)],
     "malloc_trim": lambda: _everywhere(bands.return_freed_memory, lambda: None),
     "attention head by head": lambda: [(backbone, "run_attention", _attention_of_all_heads)],
     "the other kind of attention": lambda: [

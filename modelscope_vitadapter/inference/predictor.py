@@ -12,7 +12,6 @@ from modelscope_vitadapter.inference.class_scores import WindowMasks, averaged_s
 from modelscope_vitadapter.inference.pixel_classes import StripScores, pixel_classes
 from modelscope_vitadapter.inference.results import Prediction
 from modelscope_vitadapter.inference.sliding_window import ImagePlan, Size, Window, plan_image
-from modelscope_vitadapter.network.stages import RESIZE, stage
 
 CPU_STRIP_BYTES = 16 * 2**20
 """Memory of a strip's scores on a CPU: small enough for the heap to use the same pages again."""
@@ -112,14 +111,11 @@ def _decide(
         while waiting and plan.windows[-waiting].image_rows.start < strip.stop:
             waiting -= 1
             held.append(next(following))
-        with stage(RESIZE):
-            views = [_strip_scores(plan, strip, held, number) for number in range(len(plan.views))]
-            classes, chances = pixel_classes(
-                views, confidence=confidence, enlarged=plan.is_enlarged
-            )
-            class_map[strip.start : strip.stop] = classes
-            if best is not None and chances is not None:
-                best[strip.start : strip.stop] = chances
+        views = [_strip_scores(plan, strip, held, number) for number in range(len(plan.views))]
+        classes, chances = pixel_classes(views, confidence=confidence, enlarged=plan.is_enlarged)
+        class_map[strip.start : strip.stop] = classes
+        if best is not None and chances is not None:
+            best[strip.start : strip.stop] = chances
         held[:] = [one for one in held if one[0].image_rows.stop > strip.stop]
     if plan.transposed:
         class_map, best = class_map.t(), None if best is None else best.t()

@@ -1,11 +1,8 @@
-import time
-
 import numpy as np
 import pytest
 
-from benchmarks.worker import OURS, Side, class_map_of
+from benchmarks.worker import OURS, class_map_of
 from benchmarks.workers import own_side
-from modelscope_vitadapter.network.stages import stage
 from tests.support.configs import GOLDEN
 
 BASE = GOLDEN / "base"
@@ -78,19 +75,6 @@ def test_profile_covers_the_picture(loaded):
     assert {"attention", "pixel decoder", "resize"} <= set(answer["stages"])
     assert answer["rest"] + sum(answer["stages"].values()) == pytest.approx(answer["wall_s"])
     assert answer["rest"] > 0
-
-
-def test_inner_stages_take_their_time_from_outer_ones():
-    def pipe(picture):
-        with stage("outer"):
-            time.sleep(0.02)
-            with stage("inner"):
-                time.sleep(0.2)
-
-    side = Side()
-    side.pipe = pipe
-    stages = side.profile(picture="any.png")["stages"]
-    assert stages["inner"] >= 0.2 > stages["outer"] >= 0.02
 
 
 def test_class_map_is_put_together_from_masks_and_labels():

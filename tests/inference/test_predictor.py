@@ -11,7 +11,6 @@ from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.inference import predictor
 from modelscope_vitadapter.inference.class_scores import WindowMasks
 from modelscope_vitadapter.inference.predictor import predict
-from modelscope_vitadapter.network import stages
 from tests.support.networks import random_image, randomise
 from tests.support.whole_images import whole_probabilities
 
@@ -199,29 +198,6 @@ def test_no_tensor_of_scores_exceeds_a_strip(network):
     with Watch():
         run(network, [one], strip_bytes=4 * CLASSES * 64 * 16)
     assert max(sizes) < 640 * 6400 // 10
-
-
-def test_deciding_is_a_stage(network):
-    names, runs = [], []
-
-    class Noted:
-        def __init__(self, name):
-            self.name = name
-
-        def __enter__(self):
-            names.append(self.name)
-            runs.append([])
-
-        def __exit__(self, *_):
-            names.append("end")
-
-    handle = network.register_forward_hook(lambda *_: names.append("network"))
-    try:
-        with stages.observed_by(Noted):
-            run(network, [image(64, 64)])
-    finally:
-        handle.remove()
-    assert names == ["network", stages.RESIZE, "end"]
 
 
 def test_bfloat16_runs_in_autocast_and_decides_in_float32(network):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands, has_matrix_tiles
+from modelscope_vitadapter.network.cpu.bands import bands, has_matrix_tiles
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.position_bias import EXTRA_ROWS, GridSize
 
@@ -36,12 +36,12 @@ class HeadBias:
     of_class: Tensor
 
     @classmethod
-    def of_table(cls, table: Tensor, grid: GridSize, scratch: Scratch) -> "HeadBias":
+    def of_table(cls, table: Tensor, grid: GridSize) -> "HeadBias":
         """Spreads the rows `(table_length(grid),)` of one head."""
         height, width = grid
         offsets = table[:-EXTRA_ROWS].view(2 * height - 1, 2 * width - 1)
-        strips = scratch.take("bias", width, 2 * height - 1, width, dtype=table.dtype)
-        strips.copy_(offsets.unfold(1, width, 1).transpose(0, 1))
+        strips = offsets.unfold(1, width, 1).transpose(0, 1)
+        strips = strips.clone(memory_format=torch.contiguous_format)
         from_class, to_class, of_class = table[-EXTRA_ROWS:].unbind()
         return cls(strips, from_class, to_class, of_class)
 
@@ -80,9 +80,7 @@ def run_attention(
     v: Tensor,
     table: Tensor,
     grid: GridSize,
-    out: Tensor,
-    scratch: Scratch,
-) -> None:
+) -> Tensor:
     """Softmax attention; the plain version is `beit.Attention.forward`.
 
     PyTorch's fused attention or bands of scores, whichever is faster on this processor. Measured
@@ -99,15 +97,18 @@ def run_attention(
         v: the same.
         table: `(table_length(grid), M)` float32.
         grid: `(h, w)`, N = 1 + h * w.
-        out: `(N, M * D)` of q's dtype, written.
-        scratch: memory for a head.
+
+    Returns:
+        `(N, M * D)` of q's dtype.
     """
     attend = fused_head if has_matrix_tiles() else banded_head
-    head_dim = q.shape[2]
+    heads, tokens, head_dim = q.shape
+    out = q.new_empty(tokens, heads * head_dim)
     for head, rows in enumerate(table.t().contiguous().to(q.dtype)):
-        bias = HeadBias.of_table(rows, grid, scratch)
+        bias = HeadBias.of_table(rows, grid)
         columns = out[:, head * head_dim : (head + 1) * head_dim]
-        attend(q[head], k[head], v[head], bias, grid, columns, scratch)
+        attend(q[head], k[head], v[head], bias, grid, columns)
+    return out
 
 
 def fused_head(
@@ -117,10 +118,9 @@ def fused_head(
     bias: HeadBias,
     grid: GridSize,
     out: Tensor,
-    scratch: Scratch,
 ) -> None:
     """One head of `run_attention` by PyTorch's fused operator, which is given the whole bias."""
-    spread = scratch.take("spread", len(q), len(q), dtype=q.dtype)
+    spread = q.new_empty(len(q), len(q))
     bias.write_to(spread)
     q, k, v = (x[None, None] for x in (q, k, v))
     out.copy_(F.scaled_dot_product_attention(q, k, v, attn_mask=spread, scale=1.0)[0, 0])
@@ -133,7 +133,6 @@ def banded_head(
     bias: HeadBias,
     grid: GridSize,
     out: Tensor,
-    scratch: Scratch,
 ) -> None:
     """One head of `run_attention` by matrix products with some rows of scores at a time."""
     height, width = grid

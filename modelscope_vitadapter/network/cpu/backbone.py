@@ -11,13 +11,12 @@ from torch.nn import functional as F
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.beit import Block
 from modelscope_vitadapter.network.cpu.attention import run_attention
-from modelscope_vitadapter.network.cpu.bands import Scratch, band_rows, bands
+from modelscope_vitadapter.network.cpu.bands import band_rows, bands
 from modelscope_vitadapter.network.cpu.interaction import run_extractor, run_injector
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.maps import as_tokens, batch_norm_scale, resize_tokens
 from modelscope_vitadapter.network.interaction import Extractor, Geometry, InteractionBlock
 from modelscope_vitadapter.network.position_bias import GridSize
-from modelscope_vitadapter.network.stages import ATTENTION, BACKBONE_LINEAR, stage
 
 
 @dataclass
@@ -44,9 +43,7 @@ class BackboneTokens:
         self.vit = None
 
 
-def run_backbone(
-    backbone: BEiTAdapter, image: Tensor, dtype: torch.dtype, scratch: Scratch
-) -> BackboneTokens:
+def run_backbone(backbone: BEiTAdapter, image: Tensor, dtype: torch.dtype) -> BackboneTokens:
     """Extracts the features of one window `(1, 3, H, W)`, H and W multiples of 32."""
     geometry = Geometry.of_window(image.shape[-2], image.shape[-1], image.device)
     local, pyramid = spatial_prior(backbone, image)
@@ -56,15 +53,14 @@ def run_backbone(
     vit = []
     interactions = cast("Iterable[InteractionBlock]", backbone.interactions)
     for interaction, (first, last) in zip(interactions, backbone.interaction_indexes, strict=True):
-        run_injector(interaction.injector, x, pyramid, geometry, dtype, scratch)
+        run_injector(interaction.injector, x, pyramid, geometry, dtype)
         for block in cast("Iterable[Block]", backbone.blocks[first : last + 1]):
-            run_block(block, tokens, geometry.grid, dtype, scratch)
+            run_block(block, tokens, geometry.grid, dtype)
         extra = cast("Iterable[Extractor]", interaction.extra_extractors or ())
         for extractor in (interaction.extractor, *extra):
-            run_extractor(extractor, pyramid, x, geometry, dtype, scratch)
+            run_extractor(extractor, pyramid, x, geometry, dtype)
         if backbone.add_vit_feature:
             vit.append(x.clone())
-    scratch.drop("q", "k", "v", "attended", "bias", "spread", "hidden", "table")
     if not vit:
         return BackboneTokens(geometry, local, pyramid, None)
     sizes = [height * width for height, width in geometry.pyramid]
@@ -106,9 +102,7 @@ def run_folded(layers: nn.Sequential, x: Tensor) -> Tensor:
     return x
 
 
-def run_block(
-    block: Block, tokens: Tensor, grid: GridSize, dtype: torch.dtype, scratch: Scratch
-) -> None:
+def run_block(block: Block, tokens: Tensor, grid: GridSize, dtype: torch.dtype) -> None:
     """Runs a block in place; the plain version is `Block.forward`.
 
     Args:
@@ -116,36 +110,25 @@ def run_block(
         tokens: `(N, C)` float32, the class token first; overwritten.
         grid: `(h, w)`, N = 1 + h * w.
         dtype: what products are computed in; the residual stream and the norms stay float32.
-        scratch: memory for all blocks of a pass.
     """
     attention = block.attn
-    count, width = tokens.shape
-    shape = (attention.num_heads, count, width // attention.num_heads)
-    q = scratch.take("q", *shape, dtype=dtype)
-    k = scratch.take("k", *shape, dtype=dtype)
-    v = scratch.take("v", *shape, dtype=dtype)
-    attended = scratch.take("attended", count, width, dtype=dtype)
-    with stage(BACKBONE_LINEAR):
-        _project(block, tokens, (q, k, v), dtype)
-    with stage(ATTENTION):
-        run_attention(q, k, v, attention.window_table(grid), grid, attended, scratch)
-    with stage(BACKBONE_LINEAR):
-        project = PackedLinear.of(attention.proj, dtype=dtype)
-        expand = PackedLinear.of(block.mlp.fc1, dtype=dtype, activation="gelu")
-        contract = PackedLinear.of(block.mlp.fc2, dtype=dtype)
-        for band in bands(count, band_rows(dtype)):
-            x = tokens[band]
-            x.addcmul_(block.gamma_1, project(attended[band]).float())
-            x.addcmul_(block.gamma_2, contract(expand(block.norm2(x))).float())
+    q, k, v = _project(block, tokens, dtype)
+    attended = run_attention(q, k, v, attention.window_table(grid), grid)
+    project = PackedLinear.of(attention.proj, dtype=dtype)
+    expand = PackedLinear.of(block.mlp.fc1, dtype=dtype, activation="gelu")
+    contract = PackedLinear.of(block.mlp.fc2, dtype=dtype)
+    for band in bands(len(tokens), band_rows(dtype)):
+        x = tokens[band]
+        x.addcmul_(block.gamma_1, project(attended[band]).float())
+        x.addcmul_(block.gamma_2, contract(expand(block.norm2(x))).float())
 
 
-def _project(
-    block: Block, tokens: Tensor, qkv: tuple[Tensor, Tensor, Tensor], dtype: torch.dtype
-) -> None:
-    """Writes queries, keys and values as `run_attention` takes them."""
+def _project(block: Block, tokens: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values as `run_attention` takes them."""
     attention = block.attn
-    q, k, v = qkv
-    heads, count, head_dim = q.shape
+    heads, (count, width) = attention.num_heads, tokens.shape
+    head_dim = width // heads
+    q, k, v = (tokens.new_empty(heads, count, head_dim, dtype=dtype) for _ in range(3))
     project = PackedLinear(attention.qkv.weight, attention.qkv_bias(), dtype=dtype)
     for band in bands(count, band_rows(dtype)):
         projected = project(block.norm1(tokens[band])).view(-1, 3, heads, head_dim)
@@ -153,3 +136,4 @@ def _project(
         q[:, band] = projected[:, 0].mul_(attention.scale).transpose(0, 1)
         k[:, backwards] = projected[:, 1].flip(0).transpose(0, 1)
         v[:, backwards] = projected[:, 2].flip(0).transpose(0, 1)
+    return q, k, v

@@ -1,4 +1,4 @@
-"""Cuts rows into bands, and memory that bands use again."""
+"""Cuts rows into bands, and gives back what they leave in memory."""
 
 import ctypes
 import math
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import torch
-from torch import Tensor
 
 BAND_ROWS = 825
 """Rows of a band of tokens: 14 rows of the 56 x 56 grid of an 896 x 896 window, and some to spare,
@@ -70,27 +69,3 @@ def _malloc_trim() -> Callable[[int], int] | None:
     except (AttributeError, OSError, TypeError):  # TypeError: Windows has no main program's library
         return None
     return trim
-
-
-class Scratch:
-    """Memory that is taken once in a pass and used again by name.
-
-    What was written under a name is lost when the name is asked for again.
-    """
-
-    def __init__(self) -> None:
-        self._held: dict[str, Tensor] = {}
-
-    def take(self, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """A contiguous tensor of `shape` with arbitrary content."""
-        size = math.prod(shape) * dtype.itemsize
-        held = self._held.get(name)
-        if held is None or len(held) < size:
-            self._held.pop(name, None)
-            held = self._held[name] = torch.empty(size, dtype=torch.uint8, device="cpu")
-        return held[:size].view(dtype).view(shape)
-
-    def drop(self, *names: str) -> None:
-        """Gives memory back."""
-        for name in names:
-            self._held.pop(name, None)

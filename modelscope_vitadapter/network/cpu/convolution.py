@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from modelscope_vitadapter.network.cpu.bands import Scratch, bands, has_matrix_tiles
+from modelscope_vitadapter.network.cpu.bands import bands, has_matrix_tiles
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.maps import Shape
 
@@ -35,9 +35,7 @@ _FILTER_TRANSFORM = (
 )
 
 
-def convolve_in_place(
-    tokens: Tensor, shape: Shape, weight: Tensor, dtype: torch.dtype, scratch: Scratch
-) -> None:
+def convolve_in_place(tokens: Tensor, shape: Shape, weight: Tensor, dtype: torch.dtype) -> None:
     """`F.conv2d(map, weight, padding=1)`, written over its input.
 
     Where bfloat16 products are cheap, all of them are made: on a processor with matrix tiles the
@@ -48,32 +46,29 @@ def convolve_in_place(
         shape: `(H, W)`.
         weight: `(C, C, 3, 3)`.
         dtype: what products may be computed in.
-        scratch: memory for bands.
     """
     if dtype is torch.bfloat16 and has_matrix_tiles():
-        convolve_gathered(tokens, shape, weight, dtype, scratch)
+        convolve_gathered(tokens, shape, weight, dtype)
     else:
-        convolve_by_winograd(tokens, shape, weight, scratch)
+        convolve_by_winograd(tokens, shape, weight)
 
 
-def convolve_gathered(
-    tokens: Tensor, shape: Shape, weight: Tensor, dtype: torch.dtype, scratch: Scratch
-) -> None:
+def convolve_gathered(tokens: Tensor, shape: Shape, weight: Tensor, dtype: torch.dtype) -> None:
     """The convolution as a linear layer of every cell's neighbourhood (im2col)."""
     height, width = shape
     channels = tokens.shape[1]
     project = PackedLinear(weight.permute(0, 2, 3, 1).flatten(1), dtype=dtype, rows=GATHERED_ROWS)
     maps = tokens.view(height, width, channels)
-    for band, padded in padded_bands(maps, dtype, scratch, height=max(1, GATHERED_ROWS // width)):
+    for band, padded in padded_bands(maps, dtype, height=max(1, GATHERED_ROWS // width)):
         count = band.stop - band.start
-        neighbours = scratch.take("neighbours", count, width, 9, channels, dtype=dtype)
+        neighbours = padded.new_empty(count, width, 9, channels)
         for i in range(3):
             for j in range(3):
                 neighbours[:, :, 3 * i + j] = padded[i : i + count, j : j + width]
         maps[band] = project(neighbours.view(count * width, -1)).view(count, width, channels)
 
 
-def convolve_by_winograd(tokens: Tensor, shape: Shape, weight: Tensor, scratch: Scratch) -> None:
+def convolve_by_winograd(tokens: Tensor, shape: Shape, weight: Tensor) -> None:
     """The convolution by minimal filtering F(4 x 4, 3 x 3) (arXiv 1509.09308).
 
     A quarter of the products of a direct convolution: with the full-size model 0.4 of its time.
@@ -85,7 +80,7 @@ def convolve_by_winograd(tokens: Tensor, shape: Shape, weight: Tensor, scratch: 
     maps = tokens.view(height, width, channels)
     columns = width // TILE
     for band, padded in padded_bands(
-        maps, torch.float32, scratch, height=max(1, TILES // columns), step=TILE
+        maps, torch.float32, height=max(1, TILES // columns), step=TILE
     ):
         count = (band.stop - band.start) // TILE
         rows = [padded[i::TILE][:count] for i in range(TILE + 2)]
@@ -132,7 +127,7 @@ def _transform_output(m: Sequence[Tensor]) -> list[Tensor]:
 
 
 def padded_bands(
-    maps: Tensor, dtype: torch.dtype, scratch: Scratch, *, height: int, step: int = 1
+    maps: Tensor, dtype: torch.dtype, *, height: int, step: int = 1
 ) -> Iterator[tuple[slice, Tensor]]:
     """Bands of a map's rows, each with one row and column of its neighbours or zeros on every side.
 
@@ -141,7 +136,6 @@ def padded_bands(
     Args:
         maps: `(H, W, C)`, H a multiple of `step`.
         dtype: of the bands.
-        scratch: where a band is kept until the next is asked for, as `padded`.
         height: most rows of a band, in steps.
         step: rows come in multiples of it.
 
@@ -152,7 +146,7 @@ def padded_bands(
     above = maps.new_zeros(width, channels)
     for band in bands(rows // step, height):
         top, bottom = band.start * step, band.stop * step
-        padded = scratch.take("padded", bottom - top + 2, width + 2, channels, dtype=dtype)
+        padded = maps.new_empty(bottom - top + 2, width + 2, channels, dtype=dtype)
         padded[:, 0] = 0
         padded[:, -1] = 0
         padded[0, 1:-1] = above

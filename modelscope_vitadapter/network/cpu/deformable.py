@@ -6,13 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.cpu.bands import Scratch, band_rows, row_bands
+from modelscope_vitadapter.network.cpu.bands import band_rows, row_bands
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.deformable_attention import (
     MultiScaleDeformableAttention,
     SpatialShape,
 )
-from modelscope_vitadapter.network.stages import DEFORMABLE_ATTENTION, stage
 
 
 class ValueTable:
@@ -25,10 +24,9 @@ class ValueTable:
     Args:
         shapes: `(height, width)` of each level.
         channels: of all heads.
-        scratch: where the table is kept; its content is lost with the next table.
     """
 
-    def __init__(self, shapes: Sequence[SpatialShape], channels: int, scratch: Scratch) -> None:
+    def __init__(self, shapes: Sequence[SpatialShape], channels: int) -> None:
         self.shapes = list(shapes)
         self.stride = max(width for _, width in shapes) + 2
         self.starts = []
@@ -36,7 +34,9 @@ class ValueTable:
         for height, _ in shapes:
             self.starts.append(rows)
             rows += (height + 2) * self.stride
-        self.cells = scratch.take("table", rows + self.stride + 2, channels).zero_()
+        self.cells = torch.zeros(
+            rows + self.stride + 2, channels, dtype=torch.float32, device="cpu"
+        )
 
     def fill(self, tokens: Tensor, project: PackedLinear, norm: nn.Module | None = None) -> None:
         """Writes `project(norm(tokens))`; `tokens` `(N, C)` are the levels' maps joined."""
@@ -97,9 +97,8 @@ class Sampler:
 
     def __call__(self, query: Tensor, band: slice) -> Tensor:
         """Attends for the queries of a band `(n, C)`, positional encoding included; `(n, C)`."""
-        with stage(DEFORMABLE_ATTENTION):
-            index, corners = self._corners(self._coordinates(query), self._points[band])
-            sampled = self._sample(index, corners)
+        index, corners = self._corners(self._coordinates(query), self._points[band])
+        sampled = self._sample(index, corners)
         return self._output(sampled.view(len(query), -1))
 
     def _corners(self, projected: Tensor, points: Tensor) -> tuple[Tensor, list[Tensor]]:

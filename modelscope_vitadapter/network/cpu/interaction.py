@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelscope_vitadapter.network.cpu.bands import Scratch, band_rows, bands
+from modelscope_vitadapter.network.cpu.bands import band_rows, bands
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.maps import as_map, as_tokens
@@ -13,7 +13,6 @@ from modelscope_vitadapter.network.deformable_attention import (
     SpatialShape,
 )
 from modelscope_vitadapter.network.interaction import ConvFFN, Extractor, Geometry, Injector
-from modelscope_vitadapter.network.stages import DEFORMABLE_ATTENTION, stage
 
 
 def _sampler(
@@ -21,14 +20,12 @@ def _sampler(
     points: Tensor,
     values: tuple[Tensor, list[SpatialShape], nn.Module],
     dtype: torch.dtype,
-    scratch: Scratch,
 ) -> Sampler:
     """Deformable attention from queries at `points` into tokens of given shapes, normed first."""
     tokens, shapes, norm = values
-    with stage(DEFORMABLE_ATTENTION):
-        table = ValueTable(shapes, attention.value_proj.out_features, scratch)
-        table.fill(tokens, PackedLinear.of(attention.value_proj, dtype=dtype), norm)
-        return Sampler(attention, points[0, :, 0], table, dtype)
+    table = ValueTable(shapes, attention.value_proj.out_features)
+    table.fill(tokens, PackedLinear.of(attention.value_proj, dtype=dtype), norm)
+    return Sampler(attention, points[0, :, 0], table, dtype)
 
 
 def run_injector(
@@ -37,14 +34,13 @@ def run_injector(
     c: Tensor,
     geometry: Geometry,
     dtype: torch.dtype,
-    scratch: Scratch,
 ) -> None:
     """Updates the ViT's tokens `x` `(h * w, C)` in place from the pyramid `c` `(N, C)`.
 
     The plain version is `Injector.forward`.
     """
     values = (c, list(geometry.pyramid), injector.feat_norm)
-    sample = _sampler(injector.attn, geometry.grid_points, values, dtype, scratch)
+    sample = _sampler(injector.attn, geometry.grid_points, values, dtype)
     for band in bands(len(x), band_rows(dtype)):
         query = injector.query_norm(x[band])
         attended = sample(query, band).float()
@@ -59,21 +55,20 @@ def run_extractor(
     x: Tensor,
     geometry: Geometry,
     dtype: torch.dtype,
-    scratch: Scratch,
 ) -> None:
     """Updates the pyramid `c` `(N, C)` in place from the ViT's tokens `x` `(h * w, C)`.
 
     The plain version is `Extractor.forward`.
     """
     values = (x, [geometry.grid], extractor.feat_norm)
-    sample = _sampler(extractor.attn, geometry.pyramid_points, values, dtype, scratch)
+    sample = _sampler(extractor.attn, geometry.pyramid_points, values, dtype)
     for band in bands(len(c), band_rows(dtype)):
         query = extractor.query_norm(c[band])
         c[band].add_(sample(query, band))
         if extractor.add_query:
             c[band].add_(query)
     if extractor.ffn is not None:
-        _run_ffn(extractor.ffn, extractor.ffn_norm, c, geometry, dtype, scratch)
+        _run_ffn(extractor.ffn, extractor.ffn_norm, c, geometry, dtype)
 
 
 def _run_ffn(
@@ -82,13 +77,11 @@ def _run_ffn(
     c: Tensor,
     geometry: Geometry,
     dtype: torch.dtype,
-    scratch: Scratch,
 ) -> None:
     """Adds the feed-forward network of the pyramid `c`, in place."""
-    contract_width = ffn.fc1.out_features
     expand = PackedLinear.of(ffn.fc1, dtype=dtype)
     contract = PackedLinear.of(ffn.fc2, dtype=dtype)
-    hidden = scratch.take("hidden", len(c), contract_width)
+    hidden = c.new_empty(len(c), ffn.fc1.out_features)
     for band in bands(len(c), band_rows(dtype)):
         hidden[band] = expand(norm(c[band]))
     first = 0

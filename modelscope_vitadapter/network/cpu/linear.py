@@ -75,28 +75,17 @@ def run_packed(x: Tensor, packed: Tensor, bias: Tensor | None, activation: str) 
 def can_pack(dtype: torch.dtype) -> bool:
     """Whether this PyTorch has the operators behind `PackedLinear` and they give what they should.
 
-    They are not part of PyTorch's public interface, so they are tried on a small product first.
+    They are not part of PyTorch's public interface, so one small product is tried.
     """
     with torch.inference_mode(), torch.autocast("cpu", enabled=False):
-        x = torch.linspace(-1, 1, 48, dtype=torch.float32, device="cpu").view(3, 16).to(dtype)
-        # results between -5 and 5, where the activations differ
-        weight = torch.linspace(-0.5, 0.25, 80, dtype=torch.float32, device="cpu")
-        weight = weight.view(5, 16).to(dtype)
-        bias = torch.linspace(0, 1, 5, dtype=torch.float32, device="cpu").to(dtype)
+        x = torch.linspace(-1, 1, 48, dtype=torch.float32, device="cpu").view(3, 16)
+        weight = x.to(dtype)
         try:
             packed = torch.ops.mkldnn._reorder_linear_weight(weight, 3)
-            results = {name: run_packed(x, packed, bias, name) for name in ACTIVATIONS}
+            found = run_packed(weight, packed, weight[:, 0].contiguous(), "gelu")
         except (AttributeError, RuntimeError, NotImplementedError, TypeError):
             return False
-        expected = F.linear(x.float(), weight.float(), bias.float())
-        tolerance = 1e-4 if dtype is torch.float32 else 5e-2
-        return all(
-            results[name].shape == expected.shape
-            and torch.allclose(
-                results[name].float(),
-                expected if activate is None else activate(expected),
-                rtol=tolerance,
-                atol=tolerance,
-            )
-            for name, activate in ACTIVATIONS.items()
+        expected = F.gelu(F.linear(x, x, x[:, 0]))
+        return found.shape == expected.shape and torch.allclose(
+            found.float(), expected, rtol=5e-2, atol=5e-2
         )

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.cpu.backbone import BackboneTokens
 from modelscope_vitadapter.network.cpu.bands import (
-    Scratch,
     band_rows,
     bands,
     return_freed_memory,
@@ -38,7 +37,6 @@ from modelscope_vitadapter.network.deformable_attention import (
     reference_points,
 )
 from modelscope_vitadapter.network.pixel_decoder import ConvModule, MSDeformAttnPixelDecoder
-from modelscope_vitadapter.network.stages import DEFORMABLE_ATTENTION, stage
 from modelscope_vitadapter.network.transformer_layer import EncoderLayer, FeedForward
 
 
@@ -64,14 +62,12 @@ def run_pixel_decoder(
     backbone: BEiTAdapter,
     features: BackboneTokens,
     dtype: torch.dtype,
-    scratch: Scratch,
 ) -> PixelFeatures:
     """Decodes the backbone's tokens, which are overwritten."""
     shapes = list(features.geometry.pyramid)[::-1]
     tokens = input_tokens(decoder, backbone, features, dtype)
-    encode(decoder, tokens, shapes, dtype, scratch)
+    encode(decoder, tokens, shapes, dtype)
     maps = list(torch.split(tokens, [height * width for height, width in shapes]))
-    scratch.drop("table")
     return_freed_memory()
     lateral = cast("ConvModule", decoder.lateral_convs[0])
     output = cast("ConvModule", decoder.output_convs[0])
@@ -81,8 +77,7 @@ def run_pixel_decoder(
     return_freed_memory()
     normalise(finest, lateral.gn)
     add_resized(finest, shape, maps[-1], shapes[-1])
-    convolve_in_place(finest, shape, output.conv.weight, dtype, scratch)
-    scratch.drop("padded", "neighbours")
+    convolve_in_place(finest, shape, output.conv.weight, dtype)
     return_freed_memory()
     normalise(finest, output.gn)
     return PixelFeatures(finest.relu_(), shape, maps, shapes)
@@ -117,7 +112,6 @@ def encode(
     tokens: Tensor,
     shapes: list[Shape],
     dtype: torch.dtype,
-    scratch: Scratch,
 ) -> None:
     """Runs the deformable encoder over `tokens` `(N, C)` in place."""
     width = tokens.shape[1]
@@ -126,8 +120,7 @@ def encode(
     for layer in cast("Iterable[EncoderLayer]", decoder.encoder.layers):
         attention = cast("MultiScaleDeformableAttention", layer.attentions[0])
         first_norm, second_norm = layer.norms
-        with stage(DEFORMABLE_ATTENTION):
-            table = ValueTable(shapes, width, scratch)
+        table = ValueTable(shapes, width)
         table.fill(tokens, PackedLinear.of(attention.value_proj, dtype=dtype))
         sample = Sampler(attention, points, table, dtype)
         feed_forward = BandFeedForward(cast("FeedForward", layer.ffns[0]), dtype)

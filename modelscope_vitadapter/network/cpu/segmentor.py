@@ -5,11 +5,10 @@ from torch import Tensor
 
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.cpu.backbone import run_backbone
-from modelscope_vitadapter.network.cpu.bands import Scratch, return_freed_memory
+from modelscope_vitadapter.network.cpu.bands import return_freed_memory
 from modelscope_vitadapter.network.cpu.decoder import run_decoder
 from modelscope_vitadapter.network.cpu.pixel_decoder import run_pixel_decoder
 from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
-from modelscope_vitadapter.network.stages import MASK_DECODER, PIXEL_DECODER, stage
 
 
 def run_windows(
@@ -27,16 +26,13 @@ def run_windows(
         Class logits `(B, Q, K + 1)` and mask logits `(B, Q, H / 4, W / 4)`, float32.
     """
     height, width = windows.shape[-2] // 4, windows.shape[-1] // 4
-    scratch = Scratch()
     classes, masks = [], []
     for window in windows:
-        features = run_backbone(backbone, window[None], dtype, scratch)
+        features = run_backbone(backbone, window[None], dtype)
         return_freed_memory()
-        with stage(PIXEL_DECODER):
-            pixels = run_pixel_decoder(head.pixel_decoder, backbone, features, dtype, scratch)
+        pixels = run_pixel_decoder(head.pixel_decoder, backbone, features, dtype)
         del features
-        with stage(MASK_DECODER):
-            class_logits, mask_logits = run_decoder(head, pixels, dtype)
+        class_logits, mask_logits = run_decoder(head, pixels, dtype)
         classes.append(class_logits)
         masks.append(mask_logits.view(-1, height, width))
         del pixels

@@ -100,18 +100,6 @@ def halve_a_linear_layer(network):
     replace(network, "backbone.blocks.0.mlp.fc1", half)
 
 
-def factorise_a_linear_layer(network):
-    low_rank = nn.Sequential(nn.Linear(16, 3, bias=False), nn.Linear(3, 32))
-    replace(network, "backbone.blocks.0.mlp.fc1", low_rank)
-
-
-def fuse_a_norm(network):
-    layers = network.backbone.spm.conv2
-    fused = nn.utils.fusion.fuse_conv_bn_eval(layers[0], layers[1])
-    replace(network, "backbone.spm.conv2.0", fused)
-    replace(network, "backbone.spm.conv2.1", nn.Identity())
-
-
 def reflect_at_the_border(network):
     name = "decode_head.pixel_decoder.output_convs.0.conv"
     new = nn.Conv2d(16, 16, 3, bias=False, padding=1, padding_mode="reflect")
@@ -127,22 +115,6 @@ def parametrise(network):
     linear = network.backbone.blocks[1].mlp.fc2
     parametrizations.weight_norm(linear)
     linear.parametrizations.weight.original0.mul_(2)
-
-
-class Halved(torch.Tensor):
-    """A tensor that is half of what its memory holds wherever it is used."""
-
-    @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
-        if function is torch.nn.functional.linear:
-            x, weight, *rest = args
-            return function(x, weight.as_subclass(torch.Tensor) / 2, *rest, **(kwargs or {}))
-        return super().__torch_function__(function, types, args, kwargs or {})
-
-
-def give_a_weight_another_class(network):
-    linear = network.backbone.blocks[1].mlp.fc1
-    linear.weight = nn.Parameter(linear.weight.detach().as_subclass(Halved))
 
 
 def quantise(network):
@@ -164,8 +136,8 @@ def hook_before(network):
 
 
 CHANGES = [
-    *(halve_a_linear_layer, factorise_a_linear_layer, fuse_a_norm, reflect_at_the_border),
-    *(overwrite_a_forward, parametrise, give_a_weight_another_class, quantise, hook, hook_before),
+    *(halve_a_linear_layer, reflect_at_the_border, overwrite_a_forward, parametrise, quantise),
+    *(hook, hook_before),
 ]
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from benchmarks.builtin_way import relative_position_index
 from modelscope_vitadapter.network.cpu import bands, convolution, linear
 from modelscope_vitadapter.network.cpu.attention import run_attention
-from modelscope_vitadapter.network.cpu.bands import Scratch, band_rows, return_freed_memory
+from modelscope_vitadapter.network.cpu.bands import band_rows, return_freed_memory
 from modelscope_vitadapter.network.cpu.convolution import (
     convolve_by_winograd,
     convolve_gathered,
@@ -53,14 +53,6 @@ def assert_equals(found, exact, dtype=torch.float32):
     )
 
 
-def dirty_scratch(*names):
-    """Memory that would show where it is read without being written."""
-    scratch = Scratch()
-    for name in names:
-        scratch.take(name, 100_000).fill_(math.nan)
-    return scratch
-
-
 @given(st.integers(0, 500), st.integers(1, 60))
 def test_bands_cover_all_rows_and_are_as_few_and_as_equal_as_can_be(rows, height):
     found = list(bands.bands(rows, height))
@@ -88,18 +80,6 @@ def test_what_pytorch_says_of_the_processor(monkeypatch):
         assert ask() is answer
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
     assert ask() is False
-
-
-def test_scratch_gives_the_same_memory_again_and_grows():
-    scratch = Scratch()
-    first = scratch.take("a", 4, 6)
-    assert scratch.take("a", 3, 5).data_ptr() == first.data_ptr()
-    assert scratch.take("b", 4, 6).data_ptr() != first.data_ptr()
-    with torch.device("meta"):
-        large = scratch.take("a", 50, 70, dtype=torch.bfloat16).fill_(1)
-    assert (large.dtype, large.shape, large.device.type) == (torch.bfloat16, (50, 70), "cpu")
-    assert large.is_contiguous()
-    assert large.storage_offset() == 0  # the position bias is read by strides from there
 
 
 @pytest.mark.parametrize("error", [TypeError("Windows"), OSError("none"), None])
@@ -150,39 +130,19 @@ def untried():
 
 
 @dtypes
-@pytest.mark.parametrize("error", [AttributeError, RuntimeError, NotImplementedError, TypeError])
-def test_missing_operators_are_not_used(monkeypatch, untried, dtype, error):
-    def missing(*arguments):
-        raise error("no such operator")
-
-    monkeypatch.setattr(linear, "run_packed", missing)
+def test_missing_operators_are_not_used(monkeypatch, untried, dtype):
+    monkeypatch.setattr(linear, "run_packed", None)  # a TypeError where it is called
     assert not can_pack(dtype)
     x, weight = noise(6, 8), noise(3, 8, seed=1)
     assert_equals(PackedLinear(weight, dtype=dtype)(x), F.linear(x, weight), dtype)
 
 
-@dtypes
-@pytest.mark.parametrize(
-    ("broken", "used"),
-    [
-        (lambda y, activation: y, True),
-        (lambda y, activation: y * 1.2, False),
-        (lambda y, activation: y.flip(0), False),
-        (lambda y, activation: y.t().contiguous(), False),
-        (lambda y, activation: y * math.nan, False),
-        (lambda y, activation: y if activation != "gelu" else y.clamp(min=0), False),
-        (lambda y, activation: y if activation != "relu" else -y, False),
-    ],
-)
-def test_operators_are_used_only_if_they_are_right(monkeypatch, untried, dtype, broken, used):
-    def run(x, packed, bias, activation):
-        y, activate = F.linear(x, packed, bias), ACTIVATIONS[activation]
-        return broken(y if activate is None else activate(y), activation)
-
+@pytest.mark.parametrize(("factor", "used"), [(1, True), (1.2, False), (math.nan, False)])
+def test_operators_are_used_only_if_they_are_right(monkeypatch, untried, factor, used):
     monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", lambda weight, rows: weight)
-    monkeypatch.setattr(linear, "run_packed", run)
+    monkeypatch.setattr(linear, "run_packed", lambda x, w, b, _: F.gelu(F.linear(x, w, b)) * factor)
     with torch.device("meta"), torch.autocast("cpu", torch.bfloat16):
-        assert can_pack(dtype) is used
+        assert can_pack(torch.float32) is used
 
 
 GRIDS = [(1, 1), (1, 5), (5, 1), (4, 4), (7, 5)]
@@ -197,14 +157,12 @@ def test_attention(tiling, way, grid, heads, head_dim, dtype):
     table = noise(table_length(grid), heads, seed=3)
     scores = q.double() @ k.double().mT + table.double().t()[:, relative_position_index(grid)]
     exact = (scores.softmax(-1) @ v.double()).transpose(0, 1).flatten(1)
-    out = q.new_empty(tokens, heads * head_dim, dtype=dtype)
     given = (q.to(dtype), k.flip(1).to(dtype), v.flip(1).to(dtype))
-    run_attention(*given, table, grid, out, dirty_scratch("bias", "spread"))
-    assert_equals(out, exact, dtype)
+    assert_equals(run_attention(*given, table, grid), exact, dtype)
 
 
 def sampled(module, query, tokens, points, levels, dtype=torch.float32):
-    table = ValueTable(levels, module.value_proj.out_features, dirty_scratch("table"))
+    table = ValueTable(levels, module.value_proj.out_features)
     table.fill(tokens, PackedLinear.of(module.value_proj, dtype=dtype))
     sample = Sampler(module, points[0, :, 0], table, dtype)
     return torch.cat([sample(query[band], band) for band in bands.bands(len(query), 5)])
@@ -261,7 +219,7 @@ def test_deformable_attention_in_bfloat16_keeps_places_exact():
 
 CONVOLUTIONS = {
     "Winograd": convolve_by_winograd,
-    "gathered": lambda *given: convolve_gathered(*given[:3], torch.float32, given[3]),
+    "gathered": lambda *given: convolve_gathered(*given, torch.float32),
 }
 
 
@@ -271,7 +229,7 @@ CONVOLUTIONS = {
 def test_convolutions(way, kind, shape, channels):
     tokens, weight = noise(shape[0] * shape[1], channels), noise(channels, channels, 3, 3, seed=1)
     exact = as_tokens(F.conv2d(as_map(tokens.double(), shape), weight.double(), padding=1))
-    CONVOLUTIONS[kind](tokens, shape, weight, dirty_scratch("padded", "neighbours"))
+    CONVOLUTIONS[kind](tokens, shape, weight)
     assert_equals(tokens, exact)
 
 
@@ -282,7 +240,7 @@ def test_the_error_of_convolutions_at_the_models_depth_is_small(mean):
     exact = as_tokens(F.conv2d(as_map(tokens.double(), (16, 16)), weight.double(), padding=1))
     for dtype, bound in ((torch.float32, 6e-6), (torch.bfloat16, BFLOAT16_ROUNDING)):
         found = tokens.clone()
-        convolve_in_place(found, (16, 16), weight, dtype, Scratch())
+        convolve_in_place(found, (16, 16), weight, dtype)
         assert relative_error(found, exact) < bound
 
 
@@ -293,7 +251,7 @@ def test_all_products_are_made_only_where_they_are_cheap(monkeypatch, dtype, til
     made = []
     for name in ("convolve_gathered", "convolve_by_winograd"):
         monkeypatch.setattr(convolution, name, lambda *_, name=name: made.append(name))
-    convolve_in_place(noise(16, 3), (4, 4), noise(3, 3, 3, 3), dtype, Scratch())
+    convolve_in_place(noise(16, 3), (4, 4), noise(3, 3, 3, 3), dtype)
     gathered = tiles and dtype is torch.bfloat16
     assert made == ["convolve_gathered" if gathered else "convolve_by_winograd"]
 

@@ -6,7 +6,6 @@ from torch.nn import functional as F
 
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.network.cpu.backbone import run_backbone
-from modelscope_vitadapter.network.cpu.bands import Scratch
 from modelscope_vitadapter.network.cpu.maps import as_map
 from modelscope_vitadapter.network.cpu.pixel_decoder import run_pixel_decoder
 from modelscope_vitadapter.network.cpu.segmentor import run_windows
@@ -68,22 +67,22 @@ def maps_of(backbone, tokens):
     return [norm(maps) for norm, maps in zip(norms, (c1, c2, c3, c4), strict=True)]
 
 
-def whole(network, image, dtype, scratch):
+def whole(network, image, dtype):
     return run_windows(network.backbone, network.decode_head, image, dtype)
 
 
-def backbone(network, image, dtype, scratch):
-    return maps_of(network.backbone, run_backbone(network.backbone, image, dtype, scratch))
+def backbone(network, image, dtype):
+    return maps_of(network.backbone, run_backbone(network.backbone, image, dtype))
 
 
-def pixel_features(network, image, dtype, scratch):
-    tokens = run_backbone(network.backbone, image, dtype, scratch)
+def pixel_features(network, image, dtype):
+    tokens = run_backbone(network.backbone, image, dtype)
     decoder = network.decode_head.pixel_decoder
-    return run_pixel_decoder(decoder, network.backbone, tokens, dtype, scratch)
+    return run_pixel_decoder(decoder, network.backbone, tokens, dtype)
 
 
-def pixel_decoder(network, image, dtype, scratch):
-    features = pixel_features(network, image, dtype, scratch)
+def pixel_decoder(network, image, dtype):
+    features = pixel_features(network, image, dtype)
     mask_feature = network.decode_head.pixel_decoder.mask_feature
     maps = map(as_map, features.maps, features.shapes)
     return [mask_feature(as_map(features.finest, features.finest_shape)), *maps]
@@ -102,9 +101,9 @@ PARTS = {
 parts = pytest.mark.parametrize("part", PARTS)
 
 
-def errors(part, network, image, dtype=torch.float32, scratch=None):
+def errors(part, network, image, dtype=torch.float32):
     run, plain = PARTS[part]
-    found = run(network, image, dtype, scratch or Scratch())
+    found = run(network, image, dtype)
     assert {value.dtype for value in found} == {torch.float32}
     return list(map(relative_error, found, plain(network, image)))
 
@@ -150,16 +149,6 @@ def test_in_bfloat16_the_residual_streams_stay_float32(tiling):
     # what is added to the streams is a thousandth; in bfloat16 they would lose 2 ** -9 = 2e-3
     image = random_image(1, 3, 64, 64)
     assert max(errors("backbone", network, image, torch.bfloat16)) < 1e-4
-
-
-@parts
-def test_scratch_may_hold_what_another_window_left(tiling, low_bands, part):
-    network, scratch, run = network_of(), Scratch(), PARTS[part][0]
-    for window in ((64, 96), (32, 32)):
-        image = random_image(1, 3, *window)
-        shared = run(network, image, torch.float32, scratch)
-        alone = run(network, image, torch.float32, Scratch())
-        assert all(map(torch.equal, shared, alone))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
