@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelscope_vitadapter.config.backbone import parse_backbone
+from modelscope_vitadapter.config.backbone_and_head import parse_backbone, parse_head
 from modelscope_vitadapter.config.config_dict import ConfigDict, needed
 from modelscope_vitadapter.config.fields import Fields
-from modelscope_vitadapter.config.head import parse_head
 from modelscope_vitadapter.config.reader import execute_config, read_config
 from modelscope_vitadapter.config.settings import ModelSettings, WindowSettings
 from modelscope_vitadapter.config.test_pipeline import InputTransform, parse_test_pipeline
