@@ -20,7 +20,7 @@ def used_ranges(path: Path) -> list[Range]:
     try:
         ranges = []
         for name, stored in source.tensors.items():
-            if not name.endswith(INDEX) and stored.dtype is not None:
+            if not name.endswith(INDEX):
                 count = int(np.prod(stored.shape, dtype=np.int64))
                 ranges.append((stored.position, count * stored.dtype.itemsize))
         return sorted(ranges)

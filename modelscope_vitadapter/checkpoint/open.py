@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
 
+from modelscope_vitadapter.checkpoint.pickles import MAX_BYTES, read_pickle
 from modelscope_vitadapter.checkpoint.stored import DTYPES, Checkpoint, StoredTensor
-from modelscope_vitadapter.checkpoint.torch_files import (
-    OLD_MAGIC,
-    ZIP_MAGIC,
-    describe_old,
-    describe_zip,
-)
 from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
-from modelscope_vitadapter.validation import shorten
+from modelscope_vitadapter.validation import listing, shorten
 
-LARGEST_HEADER = 8 * 2**20
-"""Bytes of a safetensors file's header: some 60,000 tensors. The library allows 100 MB."""
+MAX_DIRECTORY_BYTES = 4 * 2**20  # of a zip's table of contents: some 40,000 records
+MAX_HEADER_BYTES = 8 * 2**20  # of a safetensors file: some 60,000 tensors
+
+STATE_DICT_ENTRIES = ("state_dict", "model", "module")  # which trainers store it under
+STATE_DICT = "a state dict (names to tensors), bare or under 'state_dict', 'model' or 'module'"
+SAVE_STATE_DICT = "Save the model's state_dict() with torch.save"
+BIG_ENDIAN = (
+    "was written on a big-endian machine; expected a little-endian one",
+    "Save it again on such a machine",
+)
 
 _HEAD_BYTES = 512
-_LENGTH_BYTES = 8
+_COUNT_BYTES = 8  # of a number of elements or bytes in a file
+_ZIP_MAGIC = b"PK\x03\x04"
 _SAFETENSORS_MAGIC = b"\0\0\0\0{"  # upper half of the header's length, begin of the header
+_OLD_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)  # PyTorch's, version
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_ENCRYPTED = 1
+
+Records = Mapping[str, tuple[int, int]]
+"""First byte and number of bytes of the data of each storage, by its key."""
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Open a checkpoint of any of the supported formats.
-
-    Args:
-        path: a file written by `torch.save` (zip, or the older format) or by safetensors.
+    """Open a file written by `torch.save` (zip, or the older format) or by safetensors.
 
     Returns:
         Its tensors, whose data is read one by one when asked for; the caller closes it.
@@ -40,13 +54,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: the file cannot be opened, is none of these formats, is damaged, compressed
             or cut short, or asks for code to be run.
     """
-    path = Path(path)
     try:
-        if path.is_dir():
-            raise CheckpointError(
-                f"The checkpoint '{path}' is a directory; expected a file written by torch.save or "
-                "safetensors. Unpacked checkpoints must be packed again, or downloaded again."
-            )
         file = Checkpoint(path)
     except FileNotFoundError as error:
         raise CheckpointNotFoundError(
@@ -59,17 +67,15 @@ def open_checkpoint(path: Path) -> Checkpoint:
         ) from error
     try:
         head = file.read_bytes(0, min(_HEAD_BYTES, file.size), "its beginning")
-        if head.startswith(ZIP_MAGIC):
-            describe_zip(file)
-        elif head.startswith(OLD_MAGIC):
-            describe_old(file)
-        elif head[_LENGTH_BYTES // 2 : _LENGTH_BYTES + 1] == _SAFETENSORS_MAGIC:
-            _describe_safetensors(file, int.from_bytes(head[:_LENGTH_BYTES], "little"))
+        if head.startswith(_ZIP_MAGIC):
+            _describe_zip(file)
+        elif head.startswith(_OLD_MAGIC):
+            _describe_old(file)
+        elif head[_COUNT_BYTES // 2 : _COUNT_BYTES + 1] == _SAFETENSORS_MAGIC:
+            _describe_safetensors(file, int.from_bytes(head[:_COUNT_BYTES], "little"))
         else:
-            raise CheckpointError(
-                f"The checkpoint '{path}' {_what_it_is(head)}; expected a file written by "
-                "torch.save or safetensors. Download the file again."
-            )
+            expected = "expected a file written by torch.save or safetensors"
+            raise file.error(f"{_what_it_is(head)}; {expected}", "Download the file again")
     except BaseException:
         file.close()
         raise
@@ -79,16 +85,16 @@ def open_checkpoint(path: Path) -> Checkpoint:
 def _describe_safetensors(file: Checkpoint, length: int) -> None:
     """Find the tensors of a safetensors file.
 
-    The library checks it and maps it for that. Reading from a map that is cut short would end the
+    The library checks it, and maps it for that. Reading from a map that is cut short would end the
     process, so what is taken from the header are the places of tensors.
     """
     try:
-        if length > LARGEST_HEADER:
-            raise ValueError(f"a header of {length} bytes, at most {LARGEST_HEADER} are read")
+        if length > MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {length} bytes, at most {MAX_HEADER_BYTES} are read")
         with safe_open(file.path, "np") as checked:
             names = set(checked.keys())
-        header = json.loads(file.read_bytes(_LENGTH_BYTES, length, "its header"))
-        start = _LENGTH_BYTES + length
+        header = json.loads(file.read_bytes(_COUNT_BYTES, length, "its header"))
+        start = _COUNT_BYTES + length
         file.tensors = {name: _stored(header[name], start) for name in header if name in names}
     except CheckpointError:
         raise
@@ -98,12 +104,10 @@ def _describe_safetensors(file: Checkpoint, length: int) -> None:
 
 def _stored(entry: dict[str, Any], start: int) -> StoredTensor:
     dtype = DTYPES.get(entry["dtype"])
-    problem = None
     if dtype is None:
         problem = f"is of type {entry['dtype']}, expected one of {', '.join(DTYPES)}"
-    return StoredTensor(
-        tuple(entry["shape"]), dtype, start + entry["data_offsets"][0], None, problem
-    )
+        return StoredTensor(problem=problem)
+    return StoredTensor(tuple(entry["shape"]), dtype, start + entry["data_offsets"][0])
 
 
 def _what_it_is(head: bytes) -> str:
@@ -111,12 +115,134 @@ def _what_it_is(head: bytes) -> str:
     if not head:
         return "is empty"
     if head.startswith(b"version https://git-lfs"):
-        return (
-            "is a git-lfs pointer, the short text that stands for a large file; run 'git lfs "
-            "pull' in its directory to get the file itself"
-        )
+        return "is a git-lfs pointer; run 'git lfs pull' in its directory to get the file itself"
     if head.lstrip().startswith(b"<"):
         return "is a web page, probably an error answer of the server that it was downloaded from"
     if head.startswith(b"\x80"):
         return "is a pickle but not a checkpoint that torch.save wrote, or it is cut short"
     return f"is of an unknown format (it begins with {head[:32]!r})"
+
+
+def _describe_zip(file: Checkpoint) -> None:
+    """Find the tensors of a zip of one pickle and a record per storage.
+
+    Only the pickle and the zip's table of contents are read; they say where the data is.
+    """
+    records = _zip_records(file)
+    roots = [name.removesuffix("/data.pkl") for name in records if name.endswith("/data.pkl")]
+    if len(roots) != 1:
+        found = f"{len(roots)} records 'data.pkl', expected one"
+        raise file.error(f"is a zip file but no PyTorch checkpoint: {found}", SAVE_STATE_DICT)
+    start, size = records.get(f"{roots[0]}/byteorder", (0, 0))
+    if file.read_bytes(start, min(size, 16), "the byte order") == b"big":
+        raise file.error(*BIG_ENDIAN)
+    start, size = records[f"{roots[0]}/data.pkl"]
+    data = file.read_bytes(start, min(size, MAX_BYTES), "the record 'data.pkl'")
+    prefix = f"{roots[0]}/data/"
+    data_of = {name.removeprefix(prefix): records[name] for name in records}
+    _describe(file, read_pickle(file, data, 0).content, data_of)
+
+
+def _describe_old(file: Checkpoint) -> None:
+    """Find the tensors of a file in torch's format before 1.6.
+
+    Five pickles: PyTorch's number, the version, the machine, the content, the storages' keys; then
+    for each storage the number of its elements, and these.
+    """
+    data = file.read_bytes(0, min(file.size, MAX_BYTES), "its pickles")
+    machine = read_pickle(file, data, len(_OLD_MAGIC))
+    if isinstance(machine.content, dict) and not dict.get(machine.content, "little_endian", True):
+        raise file.error(*BIG_ENDIAN)
+    weights = read_pickle(file, data, machine.end)
+    keys = read_pickle(file, data, weights.end)
+    if not isinstance(keys.content, list) or not all(isinstance(key, str) for key in keys.content):
+        raise file.damaged("its list of storages is no list of names")
+    records: dict[str, tuple[int, int]] = {}
+    position = keys.end
+    for key in keys.content:
+        what = f"the size of storage '{key[:40]}'"
+        length = int.from_bytes(file.read_bytes(position, _COUNT_BYTES, what), "little")
+        storage = weights.storages.get(key)
+        if storage is None or storage.length != length or key in records:
+            raise file.damaged(f"storage '{key[:40]}' is not what tensors need")
+        records[key] = (position + _COUNT_BYTES, length * storage.dtype.itemsize)
+        position = sum(records[key])
+    if position > file.size:
+        raise file.damaged(f"its data should end at byte {position}, it has {file.size}")
+    _describe(file, weights.content, records)
+
+
+def _describe(file: Checkpoint, content: object, records: Records) -> None:
+    """Find the state dict in what was pickled: bare, or under one of `STATE_DICT_ENTRIES`."""
+    entries = content if isinstance(content, dict) else {}
+    nested = (_tensors(dict.get(entries, entry)) for entry in STATE_DICT_ENTRIES)
+    tensors = next(filter(None, nested), _tensors(entries))
+    if not tensors:
+        found = listing([repr(name) for name in dict.keys(entries)]) or type(content).__name__
+        problem = f"holds no tensors by name but {found}; expected {STATE_DICT}"
+        raise file.error(problem, SAVE_STATE_DICT)
+    file.tensors = {name: _placed(name, tensor, records, file) for name, tensor in tensors.items()}
+
+
+def _tensors(mapping: object) -> dict[str, StoredTensor]:
+    """The tensors of a dictionary; a pickle can give an ordered one attributes for its methods."""
+    if not isinstance(mapping, dict):
+        return {}
+    return {
+        name: value
+        for name, value in dict.items(mapping)
+        if isinstance(name, str) and isinstance(value, StoredTensor)
+    }
+
+
+def _placed(name: str, tensor: StoredTensor, records: Records, file: Checkpoint) -> StoredTensor:
+    """Say where in the file a tensor's data is, once it lies inside of its record."""
+    if tensor.key is None or tensor.problem is not None:
+        return tensor
+    if tensor.key not in records:
+        record = f"record '{tensor.key[:100]}'"
+        raise file.damaged(f"it lacks the data of tensor '{name[:100]}' ({record})")
+    start, size = records[tensor.key]
+    needed, problem = tensor.position + tensor.spread, None
+    if tensor.spread and needed > size:  # an empty one may lie anywhere
+        problem = f"needs {needed} bytes of a record that has {size}: the file is damaged"
+    return replace(tensor, position=start + tensor.position, problem=problem)
+
+
+class _BoundedFile(io.FileIO):
+    """A file that refuses to be read in larger pieces than a table of contents may have."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise ValueError(f"it would take {size} bytes, at most {MAX_DIRECTORY_BYTES} are read")
+        return super().read(-1 if size is None else size) or b""
+
+
+def _zip_records(file: Checkpoint) -> dict[str, tuple[int, int]]:
+    """List the records of a zip; all must be stored as they are, apart, inside the file."""
+    try:
+        with _BoundedFile(os.dup(file.descriptor), "rb") as raw, zipfile.ZipFile(raw) as archive:
+            infos = archive.infolist()
+    except Exception as error:  # a damaged table can raise any error
+        raise file.damaged(f"it is a zip without a readable table of contents ({error})") from error
+    records: dict[str, tuple[int, int]] = {}
+    end = 0
+    for info in sorted(infos, key=lambda one: one.header_offset):
+        name = f"record '{info.filename[:100]}'"
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
+            problem = f"has a compressed or encrypted {name}; expected data as torch.save stores it"
+            raise file.error(problem, "Don't re-pack the file")
+        header = file.read_bytes(info.header_offset, _LOCAL_HEADER.size, f"the header of {name}")
+        magic, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        if info.header_offset < end:
+            raise file.damaged(f"{name} overlaps the one before it")
+        start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+        end = start + info.file_size
+        if magic != _ZIP_MAGIC or end > file.size:
+            raise file.damaged(
+                f"{name} should take {info.file_size} bytes at byte {start} of {file.size}"
+            )
+        if info.filename in records or info.compress_size != info.file_size:
+            raise file.damaged(f"{name} is there twice or has two different sizes")
+        records[info.filename] = (start, info.file_size)
+    return records

@@ -6,9 +6,8 @@ tensors where their description is enough. So the names in a pickle are replaced
 that make tensors by `dense_tensor` and others here, plain values (sets, numpy's numbers) by
 `LeftOut`. Any other name is refused. Nothing that a file names is ever called.
 
-`torch.load` under FakeTensorMode describes tensors too. It took 4.2 s for the full-size model (of
-which 3.4 s for imports), against 0.15 s here and 0.9 s for reading its weights. Where a zip was
-packed again, what it says of the places of data is wrong.
+`torch.load` under FakeTensorMode describes tensors too, in 4.2 s for the full-size model against
+0.15 s here; of a zip that was packed again it says wrong places.
 """
 
 from __future__ import annotations
@@ -26,27 +25,17 @@ from torch._weights_only_unpickler import Unpickler
 from torch.serialization import StorageType, add_safe_globals
 
 from modelscope_vitadapter.checkpoint.stored import DTYPES, Checkpoint, StoredTensor
-from modelscope_vitadapter.errors import CheckpointError
 from modelscope_vitadapter.validation import listing, shorten
 
-MAX_BYTES = 16 * 2**20
-"""Bytes of a checkpoint's pickles; those of the hub's full-size model take 0.2 MB."""
-
-MAX_INSTRUCTIONS = 1_000_000
-"""Instructions of a pickle: about 25,000 tensors."""
-
-MAX_REPEATED = 5_000_000
-"""Parts of all values that are used again, counted each time."""
-
-LONGEST_TEXT = 10_000
-"""Characters of a text that are kept; two equal ones of megabytes take long to compare."""
-
+MAX_BYTES = 16 * 2**20  # of a checkpoint's pickles; those of the full-size model take 0.2 MB
+MAX_INSTRUCTIONS = 1_000_000  # of a pickle: about 25,000 tensors
+LONGEST_TEXT = 10_000  # characters that are kept; equal texts of megabytes take long to compare
 _LARGEST = 2**62
-_MAX_DIMENSIONS = 64
+_MAX_DIMENSIONS = 64  # PyTorch's
 
 
 class Storage(NamedTuple):
-    """A run of elements beside the pickle that tensors are views of."""
+    """A run of `length` elements beside the pickle that tensors are views of."""
 
     key: str
     dtype: torch.dtype
@@ -56,8 +45,8 @@ class Storage(NamedTuple):
 class Pickled(NamedTuple):
     """What a pickle holds, the storages that it refers to by their keys, and where it ends.
 
-    The content is made of None, bool, int, float, str, tuple, list, dict, `StoredTensor` (its
-    position counted from its storage's begin) and, for everything else, `LeftOut`.
+    The content is plain values, containers, `StoredTensor` (its position counted from its storage's
+    begin) and, for everything else, `LeftOut`.
     """
 
     content: object
@@ -66,14 +55,14 @@ class Pickled(NamedTuple):
 
 
 class LeftOut:
-    """Stands for a value that nothing is made of; every two differ."""
+    """Stands for a value, and forgets what a pickle makes it of; every two differ."""
 
     def __new__(cls, *_arguments: object) -> LeftOut:
-        """Takes anything, and forgets it."""
+        """Takes anything."""
         return super().__new__(cls)
 
     def __setstate__(self, _state: object) -> None:
-        """Takes anything, and forgets it."""
+        pass
 
 
 def ordered_dict() -> OrderedDict[object, object]:
@@ -104,7 +93,7 @@ def parameter(data: object, *_others: object) -> StoredTensor:
 
 def other_tensor(*_arguments: object) -> StoredTensor:
     """A sparse, quantised, nested, ... tensor, or one without data."""
-    return StoredTensor((), None, problem="is not an ordinary dense tensor")
+    return StoredTensor(problem="is not an ordinary dense tensor")
 
 
 _STAND_INS: dict[str, Callable[..., object]] = {
@@ -129,8 +118,8 @@ def read_pickle(file: Checkpoint, data: bytes, start: int) -> Pickled:
     """Read the pickle of a checkpoint that begins at byte `start` of `data`.
 
     Raises:
-        CheckpointError: it asks for functions or classes that no checkpoint of weights needs, is
-            damaged or cut short, too long, or of another protocol than 2.
+        CheckpointError: it asks for other functions or classes than weights need, is damaged, cut
+            short, too long, or of another protocol than 2.
     """
     try:
         harmless, foreign, end = _with_stand_ins(data[:MAX_BYTES], start)
@@ -142,14 +131,11 @@ def read_pickle(file: Checkpoint, data: bytes, start: int) -> Pickled:
             return Pickled(content, unpickler.storages, end)
     except Exception as error:  # damaged bytes can make the unpickler raise anything
         reason = shorten(f"{type(error).__name__}: {error}")
-        raise CheckpointError(
-            f"The checkpoint '{file.path}' cannot be read as PyTorch weights ({reason}); it is "
-            "damaged, cut short or not a checkpoint. Download or copy it again."
-        ) from error
-    raise CheckpointError(
-        f"The checkpoint '{file.path}' asks for Python code to be run: {listing(foreign)}. It was "
-        "refused and nothing ran; expected tensors, containers, plain values and numpy's numbers "
-        "and arrays only. Save the model's state_dict() alone, from a program that you trust."
+        raise file.damaged(f"it cannot be read as PyTorch weights ({reason})") from error
+    raise file.error(
+        f"asks for Python code to be run: {listing(foreign)}. It was refused and nothing ran; "
+        "expected tensors, containers, plain values and numpy's numbers and arrays only",
+        "Save the model's state_dict() alone, from a program that you trust",
     )
 
 
@@ -219,30 +205,18 @@ class _Unpickler(Unpickler):
 
 
 class _Memo(dict[int, Any]):
-    """Values that a pickle can use again, as long as they don't repeat too much.
+    """Values that a pickle can use again; of tuples only short ones of no tuples, as shapes are.
 
-    A tuple that holds the one before twice, and so on, has 2 ** 60 parts after 60 instructions;
-    so many steps does its hash take. A long one takes time each time it is handed to a function.
+    One that holds the one before twice, and so on, has 2 ** 60 parts after 60 instructions; so many
+    steps does its hash take. A long one takes time each time it is handed to a function.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.left = MAX_REPEATED
-        self.counted: dict[int, tuple[object, int]] = {}  # with the value, whose id stays its own
 
     def __getitem__(self, index: int) -> Any:
         value = super().__getitem__(index)
-        self.left -= self._parts(value)
-        if self.left < 0:
-            raise ValueError("it repeats the same values too often")
+        is_tuple = isinstance(value, tuple)
+        if is_tuple and (len(value) > _MAX_DIMENSIONS or any(isinstance(v, tuple) for v in value)):
+            return LeftOut()
         return value
-
-    def _parts(self, value: object) -> int:
-        if not isinstance(value, tuple):
-            return 1 + len(value) if isinstance(value, (list, dict)) else 1
-        if id(value) not in self.counted:
-            self.counted[id(value)] = (value, 1 + sum(map(self._parts, value)))
-        return self.counted[id(value)][1]
 
 
 def _is_count(value: object) -> TypeGuard[int]:
@@ -251,6 +225,4 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 
 def _are_counts(value: object) -> TypeGuard[tuple[int, ...]]:
-    if not isinstance(value, tuple) or len(value) > _MAX_DIMENSIONS:
-        return False
-    return all(map(_is_count, value))
+    return isinstance(value, tuple) and len(value) <= _MAX_DIMENSIONS and all(map(_is_count, value))

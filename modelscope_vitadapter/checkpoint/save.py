@@ -23,11 +23,9 @@ def save_state_dict(state: Mapping[str, torch.Tensor], path: Path) -> None:
             state dict. Missing directories are made, an existing file is replaced.
 
     Raises:
-        CheckpointError: an entry is no tensor or has no data, or the file cannot be written. An
-            existing file is then as it was.
+        CheckpointError: the file cannot be written. An existing file is then as it was.
     """
-    path = Path(path)
-    tensors = _ready_tensors(state, path)
+    tensors = _ready_tensors(state)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(path) as aside:
@@ -44,21 +42,11 @@ def save_state_dict(state: Mapping[str, torch.Tensor], path: Path) -> None:
         ) from error
 
 
-def _ready_tensors(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+def _ready_tensors(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Bring tensors to the CPU, contiguous, each the only one that shows its memory."""
     ready: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, value in state.items():
-        if not isinstance(value, torch.Tensor):
-            raise CheckpointError(
-                f"The entry '{name}' to be saved in '{path}' is {type(value).__name__}; expected a "
-                "tensor. Pass a module's state_dict()."
-            )
-        if value.is_meta:
-            raise CheckpointError(
-                f"The entry '{name}' to be saved in '{path}' is on the meta device and has no "
-                "data. Load the weights first."
-            )
         tensor = value.detach().to("cpu").contiguous()
         is_part = tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
         if is_part or tensor.data_ptr() in seen:  # safetensors has no notion of sharing
@@ -70,13 +58,10 @@ def _ready_tensors(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, t
 
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Give a name to write to beside `path`; on success the file is moved to `path`.
+    """Give a hidden name to write to beside `path`; on success the file is moved to `path`.
 
     The data is on the disk before the move, so neither a kill nor a power cut leaves half a file
-    under the final name.
-
-    Yields:
-        A hidden name in the same directory. What was written there is removed on an error.
+    under the final name. What was written is removed on an error.
     """
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:

@@ -35,14 +35,10 @@ DTYPES = {
 """Types that are read, by safetensors' names."""
 
 LARGEST_GROWTH = 4
-"""Times a file's size that may be read from it, or become tensors.
+"""Times a file's size that its tensors may have: these can share data, or repeat an element by a
+stride of 0, so a kilobyte could ask for all the memory that there is."""
 
-Tensors can share data, or repeat an element by a stride of 0: a file of a kilobyte could ask for
-all the memory that there is.
-"""
-
-ALWAYS_READ = 2**28
-"""Bytes of tensors that are read whatever the file's size."""
+ALWAYS_READ = 2**28  # bytes of tensors that are read whatever the file's size
 
 
 @dataclass(frozen=True)
@@ -51,15 +47,15 @@ class StoredTensor:
 
     Attributes:
         shape: its sizes.
-        dtype: type of its elements in the file, None where torch has no such type.
+        dtype: type of its elements in the file; any where there is a problem.
         position: byte of its first element in the file.
         stride: steps between elements, counted in elements; None when contiguous.
         problem: why the data cannot be read, or None.
         key: name of the storage that holds it, where the format has such.
     """
 
-    shape: tuple[int, ...]
-    dtype: torch.dtype | None
+    shape: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.uint8
     position: int = 0
     stride: tuple[int, ...] | None = None
     problem: str | None = None
@@ -68,12 +64,12 @@ class StoredTensor:
     @property
     def size(self) -> int:
         """Bytes of the tensor, contiguous and in its type in the file."""
-        return 0 if self.dtype is None else math.prod(self.shape) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def spread(self) -> int:
         """Bytes from its first to its last element in the file; fewer than `size` with stride 0."""
-        if self.dtype is None or self.stride is None or 0 in self.shape:
+        if self.stride is None or 0 in self.shape:
             return self.size
         steps = ((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
         return (1 + sum(steps)) * self.dtype.itemsize
@@ -81,9 +77,6 @@ class StoredTensor:
 
 class Checkpoint(AbstractContextManager["Checkpoint"]):
     """An open checkpoint; a context manager that closes it in the end.
-
-    Args:
-        path: a regular file.
 
     Attributes:
         path: where it is.
@@ -93,16 +86,17 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
 
     Raises:
         OSError: it can't be opened.
-        CheckpointError: it is a pipe or a device, which would be waited for.
+        CheckpointError: it is no regular file; a pipe would be waited for.
     """
 
     def __init__(self, path: Path) -> None:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise CheckpointError(
-                f"The checkpoint '{path}' is a pipe or a device; expected a regular file. Put the "
-                "file itself there."
-            )
         self.path = path
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise self.error(
+                "is a directory, a pipe or a device; expected a file written by torch.save or "
+                "safetensors",
+                "Put the file itself there",
+            )
         self.tensors: Mapping[str, StoredTensor] = {}
         self._file = FileIO(path, "r")
         self._lock = threading.Lock()
@@ -116,6 +110,14 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
         """Close the file."""
         self._file.close()
 
+    def error(self, problem: str, remedy: str) -> CheckpointError:
+        """The error that says what is wrong with the file."""
+        return CheckpointError(f"The checkpoint '{self.path}' {problem}. {remedy}.")
+
+    def damaged(self, reason: str) -> CheckpointError:
+        """The error for a file that is not as it was written."""
+        return self.error(f"is damaged or cut short: {reason}", "Download or copy it again")
+
     def read(self, name: str) -> torch.Tensor:
         """Give one tensor, contiguous, on the CPU, in memory that nothing else uses.
 
@@ -126,38 +128,30 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
                 for it, or the file is shorter than it was.
         """
         stored, shown = self.tensors[name], f"tensor '{name[:100]}'"
-        if stored.problem is not None or stored.dtype is None:
+        if stored.problem is not None:
             raise CheckpointError(f"The {shown} of '{self.path}' {stored.problem}.")
         self.check_growth([name])
         try:
-            flat = torch.empty(
-                stored.spread // stored.dtype.itemsize, dtype=stored.dtype, device="cpu"
-            )
-            if len(flat):
+            count = stored.spread // stored.dtype.itemsize
+            flat = torch.empty(count, dtype=stored.dtype, device="cpu")
+            if count:
                 self._fill(flat.view(torch.uint8).numpy().data, stored.position, shown)
             if stored.stride is None:
                 return flat.view(stored.shape)
             return flat.as_strided(stored.shape, stored.stride).contiguous()
         except RuntimeError as error:
-            raise CheckpointError(
-                f"There is no memory for the {shown} of '{self.path}', shape "
-                f"{list(stored.shape)}: {error}. Free some, or use a smaller model."
-            ) from error
+            problem = f"needs more memory than there is for {shown}, {list(stored.shape)}: {error}"
+            raise self.error(problem, "Free some, or use a smaller model") from error
 
     def check_growth(self, names: Iterable[str]) -> None:
-        """Refuse tensors that are together much larger than the file that they come from.
-
-        Raises:
-            CheckpointError: they are.
-        """
+        """Refuse tensors that are together much larger than the file that they come from."""
         tensors = [self.tensors[name] for name in names]
         size = sum(max(tensor.size, tensor.spread) for tensor in tensors)
         if size > max(ALWAYS_READ, LARGEST_GROWTH * self.size):
-            raise CheckpointError(
-                f"The checkpoint '{self.path}' has {self.size} bytes, and {size} bytes would be "
-                f"read for its tensors, expected at most {LARGEST_GROWTH} times the file: they "
-                "repeat the same data. Save contiguous tensors, each with data of its own, or "
-                "download the file again."
+            raise self.error(
+                f"has {self.size} bytes, and {size} bytes would be read for its tensors, expected "
+                f"at most {LARGEST_GROWTH} times the file: they repeat the same data",
+                "Save contiguous tensors, each with data of its own, or download the file again",
             )
 
     def read_bytes(self, position: int, count: int, what: str) -> bytes:
@@ -169,30 +163,20 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
     def _fill(self, view: memoryview, position: int, what: str) -> None:
         done = 0
         try:
-            while done < len(view):
-                count = self._read_some(view[done:], position + done)
-                if not count:
-                    there = f"bytes at byte {position}, {done} are there"
-                    raise self.damaged(f"{what} needs {len(view)} {there}")
+            while count := self._read_some(view[done:], position + done):
                 done += count
         except (OSError, OverflowError) as error:
-            raise CheckpointError(
-                f"Reading {what} from '{self.path}' failed: {error}. Check the disk, or copy the "
-                "file again."
-            ) from error
+            problem = f"cannot be read: {what}: {error}"
+            raise self.error(problem, "Check the disk, or copy the file again") from error
+        if done < len(view):
+            there = f"bytes at byte {position}, {done} are there"
+            raise self.damaged(f"{what} needs {len(view)} {there}")
 
     def _read_some(self, view: memoryview, position: int) -> int:
-        """Read at least one byte from `position`; 0 at the end of the file."""
+        """Read at least one byte from `position`; 0 at the end of the file or of the view."""
         if hasattr(os, "preadv"):
             return os.preadv(self.descriptor, [view], position)
         # Windows: the position belongs to the file, so threads take turns.
         with self._lock:
             self._file.seek(position)
             return self._file.readinto(view) or 0
-
-    def damaged(self, reason: str) -> CheckpointError:
-        """The error for a file that is not as it was written."""
-        return CheckpointError(
-            f"The checkpoint '{self.path}' is damaged or cut short: {reason}. Download or copy it "
-            "again."
-        )

@@ -10,9 +10,9 @@ import operator
 from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
+from modelscope_vitadapter.config.config_dict import Unreadable, needed
 from modelscope_vitadapter.config.source import TRUST_HINT, Source, Steps
-from modelscope_vitadapter.config.unreadable import Unreadable, needed
-from modelscope_vitadapter.errors import ConfigError, UnreadableConfigError
+from modelscope_vitadapter.errors import UnreadableConfigError
 
 NAMES = ("model", "CLASSES", "PALETTE", "test_cfg", "test_pipeline", "data")
 """Top-level names that are read, and with them what they are made of."""
@@ -38,12 +38,9 @@ Scope = dict[str, Any]  # values of the names that comprehensions bind around an
 
 
 class Evaluator:
-    """Evaluates one file.
+    """Evaluates one file, within the steps of its config.
 
-    Args:
-        source: the file.
-        steps: the config's; every method raises `ConfigError` at their end.
-        base: values of the `_base_` files, by name; statements may change them.
+    `base` has the values of its `_base_` files, by name; statements may change them.
     """
 
     def __init__(self, source: Source, steps: Steps, base: dict[str, Any]) -> None:
@@ -79,16 +76,11 @@ class Evaluator:
         return self._copy(own), base
 
     def evaluate(self, node: ast.expr, scope: Scope) -> Any:
-        """The value of an expression.
-
-        Raises:
-            UnreadableConfigError: it isn't one that is read, Python can't evaluate it, it is too
-                large, or it needs a value that is `Unreadable`.
-        """
+        """The value of an expression, or `UnreadableConfigError`."""
         self._steps.take(1)
         try:
             value = self._value(node, scope)
-        except ConfigError:
+        except UnreadableConfigError:
             raise
         except (TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             problem = f"this is not evaluated ({type(error).__name__}: {str(error)[:200]})"
@@ -109,15 +101,13 @@ class Evaluator:
             case ast.Name(id=name) if name != BASE:
                 return scope[name] if name in scope else self._names[name]
             case ast.List(elts=parts):
-                return self._items(parts, scope)
+                return [self.evaluate(part, scope) for part in parts]
             case ast.Tuple(elts=parts):
-                return tuple(self._items(parts, scope))
+                return tuple([self.evaluate(part, scope) for part in parts])
             case ast.Dict(keys=keys, values=values):
                 return self._dict(keys, values, scope)
             case ast.Subscript(value=container, slice=key):
                 return self.evaluate(container, scope)[self.evaluate(key, scope)]
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return not self.evaluate(operand, scope)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -self.evaluate(operand, scope)
             case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
@@ -133,21 +123,12 @@ class Evaluator:
         raise TypeError("expressions of this kind are not read")
 
     def _part(self, node: ast.expr, scope: Scope, *kinds: type[Sized]) -> Any:
-        """The value after `*`, `**` or `in`."""
+        """The value after `**` or `in`."""
         value = self.evaluate(node, scope)
         if not isinstance(value, kinds):
             raise TypeError(f"{type(value).__name__} is not read in this place")
         self._steps.make(len(value))
         return value
-
-    def _items(self, nodes: list[ast.expr], scope: Scope) -> list[Any]:
-        items: list[Any] = []
-        for node in nodes:
-            if isinstance(node, ast.Starred):
-                items += self._part(node.value, scope, list, tuple, range)
-            else:
-                items.append(self.evaluate(node, scope))
-        return items
 
     def _dict(
         self, keys: Sequence[ast.expr | None], values: Sequence[ast.expr], scope: Scope
@@ -165,12 +146,11 @@ class Evaluator:
         return made
 
     def _call(self, name: str, node: ast.Call, scope: Scope) -> Any:
-        if name == "dict" and len(node.args) < 2:
+        if name == "dict" and not node.args:
             keys = [None if each.arg is None else ast.Constant(each.arg) for each in node.keywords]
-            values = [*node.args, *(each.value for each in node.keywords)]
-            return self._dict([*(None for _ in node.args), *keys], values, scope)
+            return self._dict(keys, [each.value for each in node.keywords], scope)
         if not node.keywords:
-            match name, self._items(node.args, scope):
+            match name, [self.evaluate(part, scope) for part in node.args]:
                 case "len", [str() | list() | tuple() | dict() | range() as value]:
                     return len(value)
                 case "int", [int() | float() as number]:
@@ -223,6 +203,7 @@ class Evaluator:
         self, node: ast.expr | ast.stmt, error: UnreadableConfigError, scope: Scope
     ) -> Unreadable:
         """The mark for a text that isn't evaluated; what its names lead to gets the mark, too."""
+        self._steps.take(1)
         mark = Unreadable(str(error))
         parts = list(ast.walk(node))
         names, bound = _names_in(parts)

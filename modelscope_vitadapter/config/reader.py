@@ -8,57 +8,40 @@ import os
 from pathlib import Path
 from typing import Any
 
-from modelscope_vitadapter.config.config_dict import ConfigDict
+from modelscope_vitadapter.config.config_dict import ConfigDict, Unreadable
 from modelscope_vitadapter.config.evaluator import BASE, NAMES, Evaluator
 from modelscope_vitadapter.config.source import TRUST_HINT, Source, Steps
-from modelscope_vitadapter.config.unreadable import Unreadable, needed
-from modelscope_vitadapter.errors import ConfigError, UnreadableConfigError
+from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.logs import get_logger
 
-_REQUIRED = ("model", "CLASSES", "PALETTE")
 _DELETE = "_delete_"
 _logger = get_logger()
 
 
-def read_config(path: Path | str, *, trust_remote_code: bool = False) -> ConfigDict:
+def read_config(path: Path | str) -> ConfigDict:
     """Reads what a model needs from a config file in the style of mmcv 1.x.
 
     Args:
         path: the file. Its directory is the model directory, which `_base_` files can't leave.
-        trust_remote_code: where the file is refused, let mmengine execute it instead.
 
     Returns:
-        The values of those of `NAMES` that the file or its `_base_` files define. An entry of a
-        dict, or a name other than `model`, `CLASSES` and `PALETTE`, that can't be read is
-        `Unreadable`. `data.test.pipeline` is filled from `test_pipeline` where it is missing.
+        The values of those of `NAMES` that the file or its `_base_` files define. A name, or an
+        entry of a dict, that can't be read is `Unreadable`.
 
     Raises:
         ConfigNotFoundError: the file, or a `_base_` file, does not exist.
-        ConfigError: the file is refused; the message names file, line and text.
+        UnreadableConfigError: the file is refused; the message names file, line and text.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links
-    try:
-        config = ConfigDict(_read(path, path.parent.resolve(), Steps(path)))
-        for name in _REQUIRED:
-            needed(config.get(name))
-    except ConfigError as error:
-        # Without the file there is nothing to execute.
-        if not trust_remote_code or not path.is_file():
-            raise
-        return execute_config(path, error)
-    _fill_test_pipeline(config)
-    return config
+    return ConfigDict(_read(path, path.parent.resolve(), Steps(path)))
 
 
-def execute_config(path: Path | str, refused: ConfigError) -> ConfigDict:
+def execute_config(path: Path, refused: ConfigError) -> ConfigDict:
     """Executes a config file with mmengine. Only for a directory that the caller trusts.
 
     Args:
         path: the file.
         refused: why it can't be read as data; goes into the log.
-
-    Returns:
-        As `read_config`, without `Unreadable` values.
 
     Raises:
         ConfigError: executing it fails too.
@@ -74,20 +57,7 @@ def execute_config(path: Path | str, refused: ConfigError) -> ConfigDict:
             f"{path} can be neither read nor executed: {refused} Executing it with "
             f"mmengine ends in {type(error).__name__}: {error}"
         ) from error
-    executed = ConfigDict({name: values[name] for name in NAMES if name in values})
-    _fill_test_pipeline(executed)
-    return executed
-
-
-def _fill_test_pipeline(config: ConfigDict) -> None:
-    """Puts `test_pipeline` where its reader looks, `data.test.pipeline`, unless one is there."""
-    if "test_pipeline" not in config:
-        return
-    data = config.setdefault("data", ConfigDict())
-    if isinstance(data, ConfigDict):
-        test = data.setdefault("test", ConfigDict())
-        if isinstance(test, ConfigDict):
-            test.setdefault("pipeline", config["test_pipeline"])
+    return ConfigDict({name: values[name] for name in NAMES if name in values})
 
 
 def _read(path: Path, directory: Path, steps: Steps) -> dict[str, Any]:
@@ -130,20 +100,18 @@ def _merge(own: dict[str, Any], base: dict[str, Any], path: Path) -> dict[str, A
     """
     merged = base | own
     for key in base.keys() & own.keys():
-        value = own[key]
+        value, old = own[key], base[key]
         if not isinstance(value, dict):
             continue
-        entries = {name: entry for name, entry in value.items() if name != _DELETE}
-        try:
-            if value.get(_DELETE, False):
-                merged[key] = entries
-            elif isinstance(old := needed(base[key]), dict):
-                merged[key] = _merge(entries, old, path)
-            else:
-                raise UnreadableConfigError(
-                    f"{path}: {key[:100]!r} is a dict, but a {type(old).__name__} in the _base_ "
-                    f"file. Add {_DELETE}=True to it to replace the base's value. {TRUST_HINT}"
-                )
-        except UnreadableConfigError as error:
-            merged[key] = Unreadable(str(error))
+        delete = value.pop(_DELETE, False)
+        if isinstance(delete, Unreadable):
+            merged[key] = delete
+        elif not delete and isinstance(old, dict):
+            merged[key] = _merge(value, old, path)
+        elif not delete:
+            problem = (
+                f"{path}: {key[:100]!r} is a dict, but a {type(old).__name__} in the _base_ file. "
+                f"Add {_DELETE}=True to it to replace the base's value. {TRUST_HINT}"
+            )
+            merged[key] = old if isinstance(old, Unreadable) else Unreadable(problem)
     return merged

@@ -1,13 +1,13 @@
-"""What a network is built from: small frozen dataclasses, filled from `mmcv_config.py`.
+"""What a network is built from, filled from `mmcv_config.py`, whose keys name the fields.
 
-Field names are the configuration's keys. Sizes are `(height, width)` in pixels. What all published
-models have in common is no field: it stands in `network` and is checked by `backbone` and `head`.
+What all published models have in common is no field: it stands in `network` and is checked.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 
 Size = tuple[int, int]
+"""`(height, width)` in pixels."""
 
 PATCH_SIZE = 16
 """Pixels of a patch's side: the adapter's pyramid has the fixed strides 8, 16 and 32."""
@@ -16,9 +16,8 @@ PATCH_SIZE = 16
 class AdapterForm(str, Enum):
     """What the injectors' and extractors' deformable attention returns.
 
-    `BUILTIN` adds the normalised query to the attended values, as ModelScope's built-in model does
-    (mmcv's module adds its query when no identity is given). `AUTHORS` adds nothing, as the
-    operator that the ViT-Adapter authors trained with.
+    `BUILTIN` adds the normalised query to the attended values, as the built-in model does by mmcv's
+    module. `AUTHORS` adds nothing, as the operator that the ViT-Adapter authors trained with.
     """
 
     BUILTIN = "builtin"
@@ -26,15 +25,9 @@ class AdapterForm(str, Enum):
 
 
 def parse_adapter_form(value: object) -> AdapterForm:
-    """Reads `adapter_form`; None means the built-in model's.
-
-    Raises:
-        ValueError: for an unknown form.
-    """
-    if value is None:
-        return AdapterForm.BUILTIN
+    """Reads `adapter_form`, None for the built-in model's; `ValueError` for an unknown one."""
     try:
-        return AdapterForm(value)
+        return AdapterForm.BUILTIN if value is None else AdapterForm(value)
     except ValueError:
         raise ValueError(
             f"adapter_form={value!r}: expected 'builtin' (ModelScope's model, the default) or "

@@ -4,14 +4,14 @@ import ast
 import sys
 from pathlib import Path
 
-from modelscope_vitadapter.errors import ConfigError, ConfigNotFoundError, UnreadableConfigError
+from modelscope_vitadapter.errors import ConfigNotFoundError, UnreadableConfigError
 from modelscope_vitadapter.validation import shorten
 
 MAX_STEPS = 400_000  # of one config, for all its files: what `Steps` counts
-FILE_STEPS = 10_000  # that each file takes beside its bytes
+FILE_STEPS = 10_000  # that each file takes beside its characters
 MAX_ITEMS = 100_000  # items or characters of one value that an expression makes
-MAX_BYTES = 1 << (18 if sys.version_info >= (3, 11) else 16)
-"""Bytes of a file. Before 3.11 Python's parser puts no bound on nesting, and overflows."""
+MAX_CHARACTERS = 1 << (18 if sys.version_info >= (3, 11) else 16)
+"""Of a file. Before 3.11 Python's parser puts no bound on nesting, and overflows."""
 
 TRUST_HINT = (
     "If you trust who made this directory, trust_remote_code=True has mmengine execute the file "
@@ -20,17 +20,17 @@ TRUST_HINT = (
 
 
 class Steps:
-    """Counts the work of one config: bytes read, expressions evaluated, items made and copied."""
+    """Counts the work of one config: text read, expressions evaluated, items made and copied."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._left = MAX_STEPS
 
     def take(self, count: int) -> None:
-        """Counts steps; `ConfigError` where there are too many."""
+        """Counts steps; once there were too many, `UnreadableConfigError` each time."""
         self._left -= count
         if self._left < 0:
-            raise ConfigError(
+            raise UnreadableConfigError(
                 f"{self._path}: the config is too long, makes too many values, or has too many "
                 f"_base_ files, perhaps in a circle. Simplify it. {TRUST_HINT}"
             )
@@ -45,37 +45,33 @@ class Steps:
 class Source:
     """A parsed config file with its `path` and `statements`.
 
-    Raises:
-        ConfigNotFoundError: there is no such file.
-        ConfigError: it is no regular file of UTF-8 text that Python can parse, or too large.
+    Raises `ConfigNotFoundError`, or `UnreadableConfigError` where it is no regular file of UTF-8
+    text that Python can parse, or too long.
     """
 
     def __init__(self, path: Path, steps: Steps) -> None:
         self.path = path
         try:
-            data = _read(path)
-            steps.take(FILE_STEPS + len(data))
-            text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-            self._lines = text.encode().split(b"\n")
-            self._templates = {n for n, line in enumerate(self._lines, start=1) if b"{{" in line}
+            text = _read(path)
             self.statements = ast.parse(text).body
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigNotFoundError(
                 f"{path} does not exist. A model directory needs its mmcv_config.py and the files "
                 "that it names in _base_: download it again or correct the path."
             ) from None
-        except ConfigError:
-            raise
         except SyntaxError as error:
             place = f"{path}, line {error.lineno or 1}"
-            text = shorten((error.text or "").strip())
-            raise ConfigError(f"{place}: {error.msg}: `{text}`. {TRUST_HINT}") from None
+            line = shorten((error.text or "").strip())
+            raise UnreadableConfigError(f"{place}: {error.msg}: `{line}`. {TRUST_HINT}") from None
         except (OSError, ValueError, MemoryError, RecursionError) as error:
-            place = repr(str(path)[:1000])
             problem = shorten(str(error)) or "it is nested too deeply"
-            raise ConfigError(
-                f"{place} can't be read as Python text in UTF-8: {problem}. {TRUST_HINT}"
+            raise UnreadableConfigError(
+                f"{str(path)[:1000]!r} can't be read as Python text in UTF-8: {problem}. "
+                f"{TRUST_HINT}"
             ) from None
+        steps.take(FILE_STEPS + len(text))
+        self._lines = text.encode().split(b"\n")
+        self._templates = {n for n, line in enumerate(self._lines, start=1) if b"{{" in line}
 
     def assigned_name(self, statement: ast.stmt) -> str | None:
         """The name in `name = value`; None for other statements, and where `{{` is in the text.
@@ -97,11 +93,11 @@ class Source:
         )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> str:
     if path.exists() and not path.is_file():
         raise ValueError("it is not a regular file")
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES} bytes")
-    return data
+    with path.open(encoding="utf-8-sig") as file:
+        text = file.read(MAX_CHARACTERS + 1)
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"it has more than {MAX_CHARACTERS} characters")
+    return text

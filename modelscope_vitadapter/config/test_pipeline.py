@@ -1,35 +1,28 @@
 """The test pipeline of a configuration (mmdet 2.x): how an image becomes the network's input.
 
-Here are the steps as data and the parser; `images.transforms` applies them. A further transform
-needs a dataclass, a function in `_PARSERS`, and a function there.
+Here are the steps as data and the parser; `images.transforms` applies them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from modelscope_vitadapter.config.config_dict import needed
 from modelscope_vitadapter.config.fields import Fields
-from modelscope_vitadapter.config.unreadable import needed
+from modelscope_vitadapter.config.settings import Size
 from modelscope_vitadapter.errors import ConfigError
 from modelscope_vitadapter.validation import shown
 
-MAX_AREA = 2**26
-"""Pixels that the transforms may make of a smaller image: 8192 x 8192."""
-
-MAX_VIEWS = 64
-"""Scales times flips, each a whole pass (test-time augmentation has some 12), and transforms."""
-
-LEAST_STD, LARGEST = 1e-6, 1e12
-"""Standard deviations outside make values that float32 doesn't hold."""
-
-Size = tuple[int, int]
-"""`(height, width)` in pixels."""
+MAX_AREA = 2**26  # pixels that the transforms may make of a smaller image: 8192 x 8192
+MAX_VIEWS = 64  # scales times flips (test-time augmentation has some 12), and transforms
+LEAST_STD, LARGEST = 1e-6, 1e12  # standard deviations outside make values beyond float32
 
 FlipDirection = Literal["horizontal", "vertical"]
 
 _FORMATTING = ("ImageToTensor", "DefaultFormatBundle", "Collect")
+_KNOWN = ("Resize", "ResizeToMultiple", "RandomFlip", "Normalize", "Pad", *_FORMATTING)
 
 _FIXED = {
     "to_float32": False,
@@ -51,20 +44,17 @@ _WITHOUT_EFFECT = (
 
 @dataclass(frozen=True)
 class Resize:
-    """mmdet's `Resize`, bilinear."""
+    """mmdet's `Resize`, bilinear: into a box, either way up, or else to just its size."""
 
     scale: Size
-    """Box `(height, width)` in pixels that bounds the result, either way up with `keep_ratio`."""
     keep_ratio: bool = True
-    """Whether the aspect ratio stays; else the result is as large as the box."""
 
 
 @dataclass(frozen=True)
 class ResizeToMultiple:
-    """ModelScope's `ResizeToMultiple`, bilinear: both sides up to the next multiple."""
+    """ModelScope's `ResizeToMultiple`, bilinear: height and width up to the next multiples."""
 
     divisor: Size = (32, 32)
-    """Divisors of height and width."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +66,12 @@ class Flip:
 
 @dataclass(frozen=True)
 class Normalize:
-    """mmdet's `Normalize`: minus mean, over standard deviation."""
+    """mmdet's `Normalize`: minus mean, over standard deviation, of each of three channels."""
 
-    mean: tuple[float, float, float]
-    """Per channel, in the channel order of the result, for values in 0..255."""
-    std: tuple[float, float, float]
-    """Per channel, as `mean`; never 0."""
+    mean: tuple[float, ...]
+    """In the channel order of the result, for values in 0..255."""
+    std: tuple[float, ...]
+    """As `mean`; never 0."""
     to_rgb: bool = True
     """Whether BGR becomes RGB first."""
 
@@ -90,17 +80,15 @@ class Normalize:
 class Pad:
     """mmdet's `Pad`: a constant border below and to the right.
 
-    The built-in model resizes the scores of the padded image to the original size and does not cut
-    the border off; nothing about the padding has to be known after this step.
+    The built-in model does not cut it off: scores of the padded image become the original's.
     """
 
     size: Size = (1, 1)
     """Least `(height, width)` of the result."""
     divisor: int = 1
     """Both sides become multiples of it."""
-    value: float | tuple[float, float, float] = 0.0
-    """Value of the border per channel. OpenCV takes a single number for the first channel and 0
-    for the others, as the built-in pipeline does."""
+    value: float | tuple[float, ...] = 0.0
+    """Of the border; a single number is the first channel's, as for OpenCV, and others are 0."""
 
 
 Step = Resize | ResizeToMultiple | Flip | Normalize | Pad
@@ -116,16 +104,13 @@ def output_size(step: Step, size: Size) -> Size:
             return step.scale
         factor = min(max(step.scale) / max(size), min(step.scale) / min(size))
         return max(int(size[0] * factor + 0.5), 1), max(int(size[1] * factor + 0.5), 1)
+    least, divisor = (1, 1), (1, 1)
     if isinstance(step, ResizeToMultiple):
-        return _round_up(size, step.divisor)
-    if isinstance(step, Pad):
-        least = max(step.size[0], size[0]), max(step.size[1], size[1])
-        return _round_up(least, (step.divisor, step.divisor))
-    return size
-
-
-def _round_up(size: Size, divisor: Size) -> Size:
-    return -(-size[0] // divisor[0]) * divisor[0], -(-size[1] // divisor[1]) * divisor[1]
+        divisor = step.divisor
+    elif isinstance(step, Pad):
+        least, divisor = step.size, (step.divisor, step.divisor)
+    height, width = max(least[0], size[0]), max(least[1], size[1])
+    return -(-height // divisor[0]) * divisor[0], -(-width // divisor[1]) * divisor[1]
 
 
 @dataclass(frozen=True)
@@ -148,8 +133,7 @@ class InputTransform:
     """The test pipeline of a model: one view, or several for test-time augmentation."""
 
     views: tuple[View, ...]
-    """In the order of mmdet's `MultiScaleFlipAug`: scales outside, flips inside, unflipped
-    first."""
+    """Scales outside, flips inside, unflipped first, as mmdet's `MultiScaleFlipAug` has them."""
 
 
 def parse_test_pipeline(pipeline: object) -> InputTransform:
@@ -157,14 +141,7 @@ def parse_test_pipeline(pipeline: object) -> InputTransform:
 
     Expected is what the built-in pipeline of ModelScope runs: a loader (its type is irrelevant,
     since the image is at hand), then `MultiScaleFlipAug` around `Resize`, `ResizeToMultiple`,
-    `RandomFlip`, `Normalize` and `Pad` in any order; `ImageToTensor`, `DefaultFormatBundle` and
-    `Collect` only format and have no effect.
-
-    Args:
-        pipeline: a list of dicts, each with a `type` and its arguments.
-
-    Returns:
-        The transform, with a view for each scale and flip.
+    `RandomFlip`, `Normalize` and `Pad` in any order, and steps that only format.
 
     Raises:
         ConfigError: a transform or an argument can't be honoured; both are named.
@@ -182,10 +159,7 @@ def parse_test_pipeline(pipeline: object) -> InputTransform:
     scales, flips = _parse_scales(fields), [None, *_parse_flips(fields)]
     fields.finish()
     if len(scales) * len(flips) > MAX_VIEWS:
-        raise ConfigError(
-            f"test pipeline: MultiScaleFlipAug asks for {len(scales)} scales times {len(flips)} "
-            f"flips, expected at most {MAX_VIEWS} in all. Remove some from mmcv_config.py"
-        )
+        raise fields.refuse("img_scale", scales, f"at most {MAX_VIEWS} scales times flips")
     return InputTransform(
         tuple(_parse_view(transforms, scale, flip) for scale in scales for flip in flips)
     )
@@ -195,7 +169,7 @@ def _transforms(value: Any) -> list[object]:
     if not isinstance(needed(value), list | tuple) or len(value) > MAX_VIEWS:
         raise ConfigError(
             f"test pipeline: {shown(value)} is no list of at most {MAX_VIEWS} transforms. Write "
-            "one in mmcv_config.py"
+            "one as data.test.pipeline in mmcv_config.py"
         )
     return list(value)
 
@@ -203,17 +177,10 @@ def _transforms(value: Any) -> list[object]:
 def _transform(config: object) -> tuple[str, Fields]:
     """The type and the arguments of a transform; errors name the type."""
     fields = Fields(config, "test pipeline: a transform")
-    for value in config.values() if isinstance(config, Mapping) else ():
-        for part in value if isinstance(value, list | tuple) else ():
-            needed(part)
-    kind = fields.take("type")
-    if not isinstance(kind, str):
-        raise fields.refuse("type", kind, "the name of a transform")
-    kind = kind.removeprefix("mmdet.")
+    kind = str(fields.take("type")).removeprefix("mmdet.")
     fields.path = f"test pipeline: {kind[:100]}"
     fields.skip(*_WITHOUT_EFFECT)
-    for key, fixed in _FIXED.items():
-        fields.only(key, fixed, default=fixed)
+    fields.fixed(**_FIXED)
     return kind, fields
 
 
@@ -224,7 +191,7 @@ def _parse_scales(fields: Fields) -> list[Size | None]:
         return [None]
     several = isinstance(value, list | tuple) and value and isinstance(value[0], list | tuple)
     boxes = value if several else [value]
-    return [_sides(fields, "img_scale", box)[::-1] for box in boxes]  # of (width, height)
+    return [fields.pair("img_scale", box)[::-1] for box in boxes]  # of (width, height)
 
 
 def _parse_flips(fields: Fields) -> list[FlipDirection]:
@@ -234,14 +201,13 @@ def _parse_flips(fields: Fields) -> list[FlipDirection]:
     value = fields.take("flip_direction", "horizontal")
     flips = list(value) if isinstance(value, list | tuple) else [value]
     if not flips or any(flip not in ("horizontal", "vertical") for flip in flips):
-        expected = "'horizontal' or 'vertical', which can be undone"
-        raise fields.refuse("flip_direction", value, expected)
+        raise fields.refuse("flip_direction", value, "'horizontal' or 'vertical'")
     return flips
 
 
 def _parse_view(transforms: list[object], scale: Size | None, flip: FlipDirection | None) -> View:
     steps: list[Step] = []
-    kinds = []
+    kinds: list[str] = []
     for config in transforms:
         kind, fields = _transform(config)
         if kind in _FORMATTING:
@@ -249,14 +215,9 @@ def _parse_view(transforms: list[object], scale: Size | None, flip: FlipDirectio
         if kind in kinds and kind in ("Resize", "RandomFlip"):
             raise fields.refuse("type", kind, "no more than one of it")
         kinds.append(kind)
-        if kind == "RandomFlip":
-            steps += [] if flip is None else [Flip(flip)]
-        elif kind in _PARSERS:
-            steps.append(_PARSERS[kind](fields, scale))
-        else:
-            known = ", ".join([*_PARSERS, "RandomFlip", *_FORMATTING])
-            raise fields.refuse("type", kind, f"some of {known}")
+        step = _parse_step(kind, fields, scale, flip)
         fields.finish()
+        steps += [] if step is None else [step]
     view = View(tuple(steps), flip)
     if flip is not None and "RandomFlip" not in kinds:
         raise ConfigError(
@@ -273,65 +234,43 @@ def _parse_view(transforms: list[object], scale: Size | None, flip: FlipDirectio
     return view
 
 
-def _parse_resize(fields: Fields, scale: Size | None) -> Step:
-    own = fields.take("img_scale", None)
-    if scale is None:  # mmdet passes over its own box where MultiScaleFlipAug has one
-        scale = _sides(fields, "img_scale", own)[::-1]
-    return Resize(scale, fields.boolean("keep_ratio", True))
+def _parse_step(
+    kind: str, fields: Fields, scale: Size | None, flip: FlipDirection | None
+) -> Step | None:
+    """The step that a transform is in a view of this scale and flip."""
+    match kind:
+        case "Resize":
+            own = fields.take("img_scale", None)  # mmdet passes over it where there is a scale
+            box = scale or fields.pair("img_scale", own)[::-1]
+            return Resize(box, fields.boolean("keep_ratio", True))
+        case "ResizeToMultiple":
+            return ResizeToMultiple(fields.size("size_divisor", 32)[::-1])
+        case "RandomFlip":
+            return None if flip is None else Flip(flip)
+        case "Normalize":
+            mean, std = (_channels(fields, key, fields.take(key)) for key in ("mean", "std"))
+            if min(map(abs, std)) < LEAST_STD:
+                raise fields.refuse("std", std, f"numbers other than 0, of at least {LEAST_STD:g}")
+            return Normalize(mean, std, fields.boolean("to_rgb", True))
+        case "Pad":
+            return _parse_pad(fields)
+    raise fields.refuse("type", kind, f"some of {', '.join(_KNOWN)}")
 
 
-def _parse_resize_to_multiple(fields: Fields, scale: Size | None) -> Step:
-    value = fields.take("size_divisor", 32)
-    return ResizeToMultiple(_sides(fields, "size_divisor", value, single=True)[::-1])
-
-
-def _parse_normalize(fields: Fields, scale: Size | None) -> Step:
-    mean, std = (_channels(fields, key, fields.take(key)) for key in ("mean", "std"))
-    if min(map(abs, std)) < LEAST_STD:
-        raise fields.refuse("std", std, f"numbers other than 0, of at least {LEAST_STD:g}")
-    return Normalize(mean, std, fields.boolean("to_rgb", True))
-
-
-def _parse_pad(fields: Fields, scale: Size | None) -> Step:
-    value = fields.take("pad_val", 0)
+def _parse_pad(fields: Fields) -> Pad:
+    value, size = fields.take("pad_val", 0), fields.take("size", None)
     if isinstance(value, Mapping):
         value = value.get("img", 0)
-    if isinstance(value, list | tuple):
-        value = _channels(fields, "pad_val", value)
-    else:
-        value = _channels(fields, "pad_val", [value] * 3)[0]
-    size, divisor = fields.take("size", None), fields.take("size_divisor", None)
-    if (size is None) == (divisor is None):
-        raise fields.refuse("size", size, "either a size or a size_divisor")
+    several = isinstance(value, list | tuple)
+    channels = _channels(fields, "pad_val", value if several else [value] * 3)
+    value = channels if several else channels[0]
     if size is None:
-        return Pad(divisor=_sides(fields, "size_divisor", divisor, single=True)[0], value=value)
-    return Pad(size=_sides(fields, "size", size), value=value)  # (height, width) already
+        return Pad(divisor=fields.integer("size_divisor"), value=value)
+    fields.fixed(size_divisor=None)
+    return Pad(size=fields.pair("size", size), value=value)  # (height, width) already
 
 
-_PARSERS: Mapping[str, Callable[[Fields, Size | None], Step]] = {
-    "Resize": _parse_resize,
-    "ResizeToMultiple": _parse_resize_to_multiple,
-    "Normalize": _parse_normalize,
-    "Pad": _parse_pad,
-}
-"""Each takes the arguments of a transform, and the box of the view or None."""
-
-
-def _sides(fields: Fields, key: str, value: object, *, single: bool = False) -> tuple[int, int]:
-    """Two sides in pixels, in their order; `single`: or one number for both."""
-    sides: list[Any] = (
-        list(value) if isinstance(value, list | tuple) else [value] * 2 if single else []
-    )
-    if len(sides) != 2 or any(type(side) is not int or not 1 <= side <= 2**16 for side in sides):
-        raise fields.refuse(key, value, "two whole numbers from 1 to 65536")
-    return sides[0], sides[1]
-
-
-def _channels(fields: Fields, key: str, value: object) -> tuple[float, float, float]:
+def _channels(fields: Fields, key: str, value: object) -> tuple[float, ...]:
     """Three numbers, one for each channel."""
-    if not isinstance(value, list | tuple) or len(value) != 3:
-        raise fields.refuse(key, value, "three numbers, one for each channel")
-    first, second, third = (
-        Fields({key: part}, fields.path).number(key, low=-LARGEST, high=LARGEST) for part in value
-    )
-    return first, second, third
+    parts = fields.parts(key, value, 3)
+    return tuple(part.number(key, low=-LARGEST, high=LARGEST) for part in parts)

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from modelscope_vitadapter.config.settings import Size
 from modelscope_vitadapter.config.test_pipeline import (
     Flip,
     FlipDirection,
     InputTransform,
     Normalize,
     Pad,
-    Size,
     Step,
     View,
     output_size,

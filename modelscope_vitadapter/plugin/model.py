@@ -16,7 +16,6 @@ from modelscope.utils.constant import ModelFile
 from modelscope_vitadapter.checkpoint.model_directory import (
     DEFAULT_CHECKPOINT_NAME,
     save_model_directory,
-    save_model_files,
 )
 from modelscope_vitadapter.config.model_config import CONFIG_FILE
 from modelscope_vitadapter.devices import (
@@ -211,13 +210,15 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
 
         names = save_checkpoint_names or DEFAULT_CHECKPOINT_NAME
         name = names if isinstance(names, str) else names[0]
-        source, target = Path(self.model_dir), Path(target_folder)
-        if save_function is save_checkpoint:
-            save_model_directory(
-                self.state_dict(), source, target, checkpoint_name=name, write_configuration=write
-            )
-        else:
-            save_model_files(source, target, write_configuration=write)
+        target, own_weights = Path(target_folder), save_function is save_checkpoint
+        save_model_directory(
+            self.state_dict() if own_weights else None,
+            Path(self.model_dir),
+            target,
+            checkpoint_name=name,
+            write_configuration=write,
+        )
+        if not own_weights:
             save_function(self, str(target / name), **kwargs)
         if not own:
             save_config_function(os.fspath(target_folder), content)

@@ -6,11 +6,10 @@ import pprint
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelscope_vitadapter.config.config_dict import ConfigDict
+from modelscope_vitadapter.config.config_dict import ConfigDict, Unreadable
 from modelscope_vitadapter.config.criterion import NO_OBJECT_WEIGHT
 from modelscope_vitadapter.config.model_config import ModelConfig, parse_model_config
 from modelscope_vitadapter.config.settings import WindowSettings
-from modelscope_vitadapter.config.unreadable import Unreadable
 from modelscope_vitadapter.errors import ConfigError, TrainingError
 from modelscope_vitadapter.training.train_config import CROP, check
 

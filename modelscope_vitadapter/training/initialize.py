@@ -74,7 +74,7 @@ def initialize(
     trained, grid = source.settings.backbone.grid, config.settings.backbone.grid
     if not from_scratch:
         path = find_checkpoint(model_dir)
-        taken = _fill(network, path, lambda a, b: plan_names(a, b).used, [trained], grid)
+        taken = _fill(network, path, plan_names, [trained], grid)
         _check_model(network, taken, path)
     if beit is not None:
         _check_beit(network, _fill(network, beit, beit_sources, [], grid), beit)

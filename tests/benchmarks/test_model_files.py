@@ -53,7 +53,7 @@ def test_full_size_is_the_golden_one():
     assert weight_bytes(entries) == pytest.approx(571e6 * 4, rel=0.002)
 
 
-def test_model_is_written_once_in_the_builtin_form(tiny, tmp_path):
+def test_model_is_written_once_in_the_builtin_form(tiny, tmp_path, caplog):
     folder = ensure_model("full", tmp_path)
     stored = torch.load(folder / CHECKPOINT, weights_only=True)["state_dict"]
     assert {name: tuple(value.shape) for name, value in stored.items()} == {
@@ -62,8 +62,8 @@ def test_model_is_written_once_in_the_builtin_form(tiny, tmp_path):
     index = stored[f"backbone.blocks.0.{INDEX}"]
     assert index[0, 0] == (2 * TINY_SIDE - 1) ** 2 + 2
     network = build_network(parse_model(tiny_config()))
-    report = load_into(network, folder / CHECKPOINT)
-    assert report.unexpected == ()
+    load_into(network, folder / CHECKPOINT)
+    assert not caplog.records  # of names that the network has no place for
     written = (folder / CHECKPOINT).stat().st_mtime_ns
     assert ensure_model("full", tmp_path) == folder
     assert (folder / CHECKPOINT).stat().st_mtime_ns == written

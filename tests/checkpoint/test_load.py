@@ -7,29 +7,30 @@ import multiprocessing
 import os
 import threading
 
+import numpy as np
 import pytest
 import torch
 
-from modelscope_vitadapter.checkpoint.load import all_finite, load_into
+from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.checkpoint.stored import Checkpoint
 from modelscope_vitadapter.errors import CheckpointError
 from tests.support.peak import peak, reset_peak
-from tests.support.small_checkpoints import FORMATS, assert_loaded, make_network, make_state
+from tests.support.small_checkpoints import FORMATS, assert_loaded, make_network
 
 MEBIBYTE = 2**20
+NAN, INFINITE = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
-def test_each_format_and_precision_fills_the_network(written, state, kind, dtype):
+def test_each_format_and_precision_fills_the_network(written, state, caplog, kind, dtype):
     saved = {n: t.to(dtype) if t.is_floating_point() else t for n, t in state.items()}
     network = make_network()
-    report = load_into(network, written(saved, kind))
+    load_into(network, written(saved, kind))
     assert_loaded(network, saved)
-    assert set(report.used) == set(state)
-    assert report.ignored == report.unexpected == ()
     assert network.backbone.linear.weight.dtype == torch.float32
     assert network.backbone.norm.num_batches_tracked.dtype == torch.int64
+    assert not caplog.records
 
 
 def test_what_the_network_says_of_its_tensors_stays(written, state):
@@ -56,53 +57,29 @@ CIRCUMSTANCES = {
     "a default device": lambda: torch.device("meta"),
     "inference mode": torch.inference_mode,
     "no gradients": torch.no_grad,
-    "one thread": lambda: _torch_threads(1),
     "seven threads": lambda: _torch_threads(7),
 }
 
 
-@pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
-def test_circumstances_make_no_difference(written, state, circumstance, kind):
-    network = make_network().to_empty(device="cpu")
-    path = written(state, kind)
-    with CIRCUMSTANCES[circumstance]():
-        load_into(network, path)
-    assert_loaded(network, state)
-    with torch.no_grad():
-        network.backbone.linear.weight.add_(1)  # no tensor of inference mode
-
-
-def test_the_device_is_the_one_that_is_asked_for(written, state):
-    network = make_network()
-    del state["backbone.norm.num_batches_tracked"]  # starts at zero, there
-    load_into(network, written(state), device="meta")
-    assert all(tensor.is_meta for tensor in network.state_dict().values())
+def test_circumstances_make_no_difference(written, state, circumstance):
+    for kind in FORMATS:
+        network = make_network().to_empty(device="cpu")
+        path = written(state, kind)
+        with CIRCUMSTANCES[circumstance]():
+            load_into(network, path)
+        assert_loaded(network, state)
+        with torch.no_grad():
+            network.backbone.linear.weight.add_(1)  # no tensor of inference mode
 
 
 def test_threads_do_not_disturb_each_other(written, state):
-    np = pytest.importorskip("numpy")
     path = written({"state_dict": state, "meta": {"lr": np.float64(3), "a": np.arange(3)}})
+    networks = [make_network() for _ in range(40)]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        reports = list(pool.map(lambda _: load_into(make_network(), path), range(40)))
-    assert {len(report.used) for report in reports} == {len(state)}
-
-
-def _load_in_child(path):
-    network = make_network()
-    load_into(network, path)
-    assert_loaded(network, make_state())
-
-
-@pytest.mark.parametrize("way", multiprocessing.get_all_start_methods())
-def test_child_processes_load_too(written, state, way):
-    process = multiprocessing.get_context(way).Process(
-        target=_load_in_child, args=(written(state),)
-    )
-    with _torch_threads(1):  # a process with more can't be forked safely
-        process.start()
-    process.join(120)
-    assert process.exitcode == 0
+        list(pool.map(lambda network: load_into(network, path), networks))
+    for network in networks:
+        assert_loaded(network, state)
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "model.module."])
@@ -115,44 +92,38 @@ def test_wrappers_are_taken_off(written, state, prefix, entry):
 
 
 def test_left_overs_are_neither_read_nor_warned_of(written, state, caplog):
-    nan = torch.full((2,), float("nan"))
+    nan = torch.full((2,), NAN)
     left_overs = {
-        "backbone.blocks.0.attn.relative_position_index": torch.zeros(4, 4, dtype=torch.int64),
+        "module.backbone.blocks.0.attn.relative_position_index": torch.zeros(4, dtype=torch.int64),
         "auxiliary_head.conv_seg.bias": nan,
         "ema_backbone_cls_token": torch.eye(3).to_sparse(),
         "decode_head.loss_cls.class_weight": torch.zeros(1).expand(10**6, 10**6),
     }
-    content = {
-        "state_dict": state | left_overs,
-        "optimizer": {"state": {0: {"step": 1, "exp_avg": nan}}},
-        "meta": {"epoch": 12, "CLASSES": ("a", "b"), "PALETTE": [[1, 2, 3]]},
-    }
+    content = {"state_dict": state | left_overs, "optimizer": {"state": {0: {"exp_avg": nan}}}}
     network = make_network()
     with caplog.at_level(logging.DEBUG, "modelscope.vitadapter"):
-        report = load_into(network, written(content))
+        load_into(network, written(content))
     assert_loaded(network, state)
-    assert report.ignored == tuple(left_overs)
-    assert (report.unexpected, report.not_finite) == ((), ())
     assert not caplog.records
 
 
 def test_unexpected_entries_are_logged_once(written, state, caplog):
     extra = {f"neck.{i}.weight": torch.zeros(1) for i in range(30)}
-    report = load_into(make_network(), written(state | extra))
-    assert report.unexpected == tuple(extra)
+    load_into(make_network(), written(state | extra))
     assert len(caplog.records) == 1
-    assert "30 entries" in caplog.text
-    assert "neck.0.weight" in caplog.text
-    assert "and 10 more" in caplog.text
+    for part in ("30 entries", "neck.0.weight", "and 10 more"):
+        assert part in caplog.text
 
 
-def test_missing_counters_become_zero(written, state):
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_missing_counters_become_zero_on_the_device_that_is_asked_for(written, state, device):
     del state["backbone.norm.num_batches_tracked"]
     network = make_network()
-    load_into(network, written(state))
+    load_into(network, written(state), device=device)
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {device}
     counter = network.backbone.norm.num_batches_tracked
-    assert counter.item() == 0
     assert counter.dtype == torch.int64
+    assert device == "meta" or counter.item() == 0
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -162,9 +133,9 @@ def test_one_error_lists_all_that_is_wrong(written, state, kind):
     state["backbone.linear.bias"] = torch.zeros(4, dtype=torch.int64)
     state["backbone.norm.bias"] = torch.zeros(4, dtype=torch.complex64)
     state["backbone.norm.num_batches_tracked"] = torch.tensor(1.5)
-    network = make_network()
+    network, path = make_network(), written(state, kind)
     with pytest.raises(CheckpointError) as caught:
-        load_into(network, written(state, kind))
+        load_into(network, path)
     for part in (
         "'backbone.gamma' is missing, expected shape [4]",
         "'decode_head.weight' is missing, expected shape [3, 2, 3, 3]",
@@ -173,6 +144,7 @@ def test_one_error_lists_all_that_is_wrong(written, state, kind):
         "'backbone.norm.bias' is of type",
         "'backbone.norm.num_batches_tracked' is of type torch.float32, expected torch.int64",
         "2 of 10 entries are missing and 4 have another shape or kind",
+        f"{path}",
         "do not belong together",
     ):
         assert part in str(caught.value)
@@ -183,62 +155,39 @@ def test_one_error_lists_all_that_is_wrong(written, state, kind):
     "change",
     [torch.Tensor.to_sparse, lambda t: t.to("meta"), lambda t: torch.complex(t, t).conj().imag],
 )
-def test_tensors_that_are_not_dense_are_refused_where_the_network_needs_them(
-    written, state, change
-):
+def test_tensors_that_are_not_dense_are_refused_where_they_are_needed(written, state, change):
     name = "backbone.linear.weight"
     state[name] = change(state[name])
     with pytest.raises(CheckpointError, match=f"'{name}' is not an ordinary dense tensor"):
         load_into(make_network(), written(state))
 
 
-def test_memory_that_tensors_share_in_the_file_is_not_shared_afterwards(written, state):
-    state["backbone.norm.bias"] = state["backbone.norm.weight"]
-    network = make_network()
-    load_into(network, written(state))
-    with torch.no_grad():
-        network.backbone.norm.bias.add_(1)
-    assert torch.equal(network.backbone.norm.weight, state["backbone.norm.weight"])
-
-
 def test_one_name_twice_is_refused(written, state):
     state["module.backbone.gamma"] = torch.zeros(4)
-    path = written(state)
-    with pytest.raises(CheckpointError, match=r"both stand for 'backbone\.gamma'") as caught:
-        load_into(make_network(), path)
-    assert str(path) in str(caught.value)
+    with pytest.raises(CheckpointError, match=r"weights': Two .* both stand for 'backbone\.gamma'"):
+        load_into(make_network(), written(state))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("value", [NAN, INFINITE, -INFINITE])
 def test_weights_that_are_not_finite_are_named(written, state, caplog, kind, value):
     names = {"backbone.norm.running_var", "decode_head.weight", "backbone.scale"}
     for name in names:
         state[name].view(-1)[1] = value
-    report = load_into(make_network(), written(state, kind))
-    assert set(report.not_finite) == names
+    load_into(make_network(), written(state, kind))
     assert len(caplog.records) == 1
     assert "NaN or infinity in 3 entries" in caplog.text
     assert all(name in caplog.text for name in names)
 
 
-def test_a_number_that_the_networks_type_has_not_is_not_finite(written, state):
+@pytest.mark.parametrize("network_dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_finite_is_what_the_networks_type_holds(written, state, caplog, network_dtype):
+    state["backbone.gamma"] = torch.full((4,), torch.finfo(network_dtype).max)  # its square is not
+    load_into(make_network().to(network_dtype), written(state))
+    assert not caplog.records
     state["backbone.gamma"] = torch.full((4,), 1e300, dtype=torch.float64)
-    assert load_into(make_network(), written(state)).not_finite == ("backbone.gamma",)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_one_element_that_is_not_finite_is_found(dtype, value):
-    largest = torch.full((100, 100), torch.finfo(dtype).max, dtype=dtype)
-    assert all_finite(largest)  # though the sum of its squares is not
-    for place in (0, 4999, 9999):
-        tensor = torch.ones(100, 100, dtype=dtype)
-        assert all_finite(tensor)
-        tensor.view(-1)[place] = value
-        assert not all_finite(tensor)
-        assert not all_finite(tensor.t())
-    assert all_finite(torch.zeros(0, 3, dtype=dtype))
+    load_into(make_network().to(network_dtype), written(state))
+    assert "in 1 entries" in caplog.text
 
 
 @pytest.mark.parametrize("positioned", [True, False])
@@ -274,9 +223,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(written, kind, monkeyp
 
 
 def test_a_disk_that_fails_is_the_callers_error(written, state, monkeypatch):
-    running = threading.active_count()
-    path = written(state)
-    read_some = Checkpoint._read_some
+    running, path, read_some = threading.active_count(), written(state), Checkpoint._read_some
 
     def fail(self, view, position):
         if len(view) == 3 * 2 * 3 * 3 * 4:
@@ -315,17 +262,15 @@ def test_memory_is_that_of_the_network_and_index_buffers_are_not_read(written, k
     process.join()
 
 
-def test_weights_that_repeat_data_are_refused_before_they_take_memory(written, monkeypatch):
-    network = torch.nn.Module()
+def test_weights_that_repeat_data_are_refused_before_they_take_memory(written):
     with torch.device("meta"):
-        network.layers = torch.nn.ModuleList(torch.nn.Linear(8192, 8192) for _ in range(2))
+        network = torch.nn.Sequential(*(torch.nn.Linear(8192, 8192) for _ in range(2)))
     repeated = {n: torch.zeros(1).expand(t.shape) for n, t in network.state_dict().items()}
     with pytest.raises(CheckpointError, match=r"536936448 bytes would be read.*repeat the same"):
         load_into(network, written(repeated))
     # One record that is read from begin to end for each of many tensors.
-    data = torch.zeros(2**20)
+    data, network = torch.zeros(2**20), torch.nn.Module()
     spread = {f"b{number}": data[:: 2**20 - 1] for number in range(100)}
-    network = torch.nn.Module()
     for name in spread:
         network.register_buffer(name, torch.zeros(2, device="meta"))
     with pytest.raises(CheckpointError, match="repeat the same data"):

@@ -15,8 +15,6 @@ from modelscope_vitadapter.errors import CheckpointError
 from tests.support.torch_bytes import dumped
 
 NAMES = ["pytorch_model.pt", "model.safetensors"]
-
-
 VIEWS = (
     lambda tensor: tensor,
     lambda tensor: torch.permute(tensor, tuple(reversed(range(tensor.ndim)))),
@@ -29,19 +27,14 @@ VIEWS = (
 @st.composite
 def states(draw):
     """Tensors by name, of any type, some of them views of others or the same as others."""
-    count = draw(st.integers(1, 5))
-    letters = st.characters(exclude_categories=["Cs"])
-    names = draw(
-        st.lists(st.text(letters, max_size=12), min_size=count, max_size=count, unique=True)
-    )
+    letters = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
     state = {}
-    for name in names:
+    for name in draw(st.lists(letters, min_size=1, max_size=5, unique=True)):
         if state and draw(st.booleans()):
             tensor = state[draw(st.sampled_from(sorted(state)))]
         else:
             shape = draw(st.lists(st.integers(0, 3), max_size=4))
-            size = torch.Size(shape).numel()
-            tensor = torch.arange(1, size + 1).reshape(shape)
+            tensor = torch.arange(1, torch.Size(shape).numel() + 1).reshape(shape)
             tensor = tensor.to(draw(st.sampled_from(list(DTYPES.values()))))
         tensor = draw(st.sampled_from(VIEWS))(tensor)
         if tensor.is_floating_point() and draw(st.booleans()):
@@ -86,16 +79,6 @@ def test_a_view_does_not_bring_its_whole_storage(tmp_path, name):
     assert (tmp_path / name).stat().st_size < 10_000
 
 
-@pytest.mark.parametrize(
-    ("entry", "said"),
-    [(3, "is int; expected a tensor"), (torch.zeros(1, device="meta"), "on the meta device")],
-)
-def test_entries_without_data_are_refused(tmp_path, entry, said):
-    with pytest.raises(CheckpointError, match=f"'odd'.*{said}"):
-        save_state_dict({"odd": entry}, tmp_path / "a.pt")
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_failure_leaves_the_old_file(tmp_path, state, monkeypatch, name):
     path = tmp_path / name
@@ -103,18 +86,17 @@ def test_a_failure_leaves_the_old_file(tmp_path, state, monkeypatch, name):
     before = path.read_bytes()
 
     def full(_tensors, target, **_kwargs):
-        if hasattr(target, "write"):
-            target.write(b"half")
-        else:
-            target.write_bytes(b"half")
+        (target.write if hasattr(target, "write") else target.write_bytes)(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
     monkeypatch.setattr(save_module, "save_file", full)
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(CheckpointError, match=r"cannot be written.*No space left"):
         save_state_dict({"a": torch.zeros(1)}, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        save_state_dict(state, path / "below a file")
 
 
 def test_the_data_is_on_the_disk_before_the_file_has_its_name(tmp_path, state, monkeypatch):
@@ -128,9 +110,3 @@ def test_the_data_is_on_the_disk_before_the_file_has_its_name(tmp_path, state, m
     monkeypatch.setattr(save_module.os, "fsync", record)
     save_state_dict(state, path)
     assert seen[0] is False
-
-
-def test_a_directory_that_cannot_be_made(tmp_path, state):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="cannot be written"):
-        save_state_dict(state, tmp_path / "file" / "pytorch_model.pt")

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from modelscope_vitadapter.config.reader import read_config
@@ -29,8 +27,3 @@ def read(write):
         return read_config(write(text, **others))
 
     return read_text
-
-
-@pytest.fixture
-def golden():
-    return Path(__file__).parents[1] / "golden"

@@ -18,23 +18,20 @@ LAYERS = f"{ENCODER}.transformerlayers", f"{DECODER}.transformerlayers"
 WINDOWS = "model.test_cfg"
 
 SIZES = [
-    *(
-        f"{BACKBONE}.{name}"
-        for name in ("embed_dim", "depth", "num_heads", "mlp_ratio", "img_size")
-    ),
-    *(f"{BACKBONE}.{name}" for name in ("conv_inplane", "n_points", "deform_num_heads")),
-    *(f"{BACKBONE}.{name}" for name in ("deform_ratio", "cffn_ratio", "drop_path_rate")),
-    *(f"{HEAD}.{name}" for name in ("feat_channels", "out_channels", "num_queries")),
-    *(f"{HEAD}.{name}" for name in ("num_things_classes", "num_stuff_classes")),
+    *(f"{BACKBONE}.{n}" for n in ("embed_dim", "depth", "num_heads", "mlp_ratio", "img_size")),
+    *(f"{BACKBONE}.{n}" for n in ("conv_inplane", "n_points", "deform_num_heads", "deform_ratio")),
+    *(f"{BACKBONE}.{n}" for n in ("cffn_ratio", "drop_path_rate")),
+    *(f"{HEAD}.{n}" for n in ("feat_channels", "out_channels", "num_queries")),
+    *(f"{HEAD}.{n}" for n in ("num_things_classes", "num_stuff_classes")),
     f"{HEAD}.pixel_decoder.norm_cfg.num_groups",
     *(f"{part}.num_layers" for part in (ENCODER, DECODER)),
     *(f"{layer}.attn_cfgs.num_heads" for layer in LAYERS),
     f"{LAYERS[0]}.attn_cfgs.num_points",
     f"{LAYERS[0]}.ffn_cfgs.feedforward_channels",
     f"{LAYERS[1]}.feedforward_channels",
-    *(f"{WINDOWS}.{name}" for name in ("crop_size", "stride")),
+    *(f"{WINDOWS}.{n}" for n in ("crop_size", "stride")),
 ]
-ABSURD = [10**9, 10**300, 1e300, -1, "9" * 50_000, float("nan"), [0] * 50_000]
+ABSURD = [10**9, 10**300, 1e300, -1, True, "9" * 50_000, float("nan"), [0] * 50_000]
 
 
 @pytest.mark.parametrize("setting", SIZES)

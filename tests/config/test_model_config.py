@@ -1,18 +1,20 @@
+import logging
 import re
 
 import pytest
 import torch
 
+from modelscope_vitadapter.config.config_dict import ConfigDict, Unreadable
 from modelscope_vitadapter.config.model_config import (
     find_test_pipeline,
+    load_model_config,
     parse_classes,
     parse_model,
     parse_palette,
 )
-from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.config.settings import WindowSettings
-from modelscope_vitadapter.config.unreadable import Unreadable
-from modelscope_vitadapter.errors import ConfigError
+from modelscope_vitadapter.config.test_pipeline import parse_test_pipeline
+from modelscope_vitadapter.errors import ConfigError, ConfigNotFoundError
 from modelscope_vitadapter.network.build import build_network
 from tests.support.configs import GOLDEN, REMOVED, tiny_config
 from tests.support.networks import network_of, random_image, randomise
@@ -130,8 +132,7 @@ REQUIRED = [
     *(f"{HEAD}.positional_encoding", f"{HEAD}.positional_encoding.normalize"),
     *(f"{layer}.operation_order" for layer in LAYERS),
     *(f"{LAYERS[0]}.attn_cfgs.num_levels", f"{LAYERS[0]}.attn_cfgs.embed_dims"),
-    *(f"{LAYERS[1]}.feedforward_channels", f"{LAYERS[1]}.attn_cfgs.num_heads"),
-    f"{HEAD}.pixel_decoder.encoder.num_layers",
+    *(f"{LAYERS[1]}.attn_cfgs.num_heads", f"{HEAD}.pixel_decoder.encoder.num_layers"),
 ]
 
 
@@ -163,12 +164,6 @@ def test_builtin_defaults():
     assert (found.init_values, found.drop_path_rate, found.with_cp) == (0.0, 0.0, False)
 
 
-def test_the_hubs_model_is_read():
-    settings = parse_model(read_config(GOLDEN / "full_size_mmcv_config.py"))
-    assert (settings.backbone.depth, settings.backbone.embed_dim) == (24, 1024)
-    assert (settings.head.num_classes, settings.head.encoder.num_layers) == (171, 6)
-
-
 SLIDE = WindowSettings("slide", (64, 96), (32, 48))
 DENSE = WindowSettings("slide", (64, 64), (1, 1))
 
@@ -195,10 +190,7 @@ def test_windows(test_cfg, expected):
         else:
             with pytest.raises(ConfigError, match=expected):
                 parse_model(one)
-
-
-def test_windows_in_two_places():
-    with pytest.raises(ConfigError, match="both"):
+    with pytest.raises(ConfigError, match="more than one test_cfg"):
         parse_model(tiny_config({"test_cfg": {"mode": "whole"}}))
 
 
@@ -230,13 +222,56 @@ def test_classes_and_palettes_are_refused(parse, key, values):
         parse({key: Unreadable("line 3: urlopen")}, 2)
 
 
-def test_the_test_pipeline_is_found():
+def test_the_test_pipeline_is_found_and_put_where_mmcvs_files_have_it():
     steps = [{"type": "LoadImageFromFile"}]
-    assert find_test_pipeline({"data": {"test": {"pipeline": steps}}}) is steps
-    for data in (None, {"test": [1]}, {"test": {"pipeline": []}}, {"test": {"pipeline": "steps"}}):
-        with pytest.raises(ConfigError, match=r"data\.test\.pipeline"):
+    for config in (
+        {"data": {"test": {"pipeline": steps}}, "test_pipeline": [2]},
+        {"data": {"samples_per_gpu": 2}, "test_pipeline": steps},
+        {"test_pipeline": steps},
+    ):
+        assert find_test_pipeline(config) is steps
+        assert config["data"]["test"]["pipeline"] is steps
+    for data in (None, {"test": [1]}):
+        with pytest.raises(ConfigError, match=r"(data|test) in mmcv_config\.py is .* dict"):
             find_test_pipeline({"data": data})
     mark = Unreadable("line 9: lambda")
     for data in (mark, {"test": mark}, {"test": {"pipeline": mark}}):
         with pytest.raises(ConfigError, match=r"^line 9"):
-            find_test_pipeline({"data": data})
+            parse_test_pipeline(find_test_pipeline({"data": data}))
+    with pytest.raises(ConfigError, match=r"Write one as data\.test\.pipeline"):
+        parse_test_pipeline(find_test_pipeline({}))
+
+
+GOLDEN_TEXT = (GOLDEN / "base" / "mmcv_config.py").read_text(encoding="utf-8")
+
+
+def test_trust_executes_only_what_can_not_be_read_as_data(tmp_path, caplog):
+    path, mark = tmp_path / "mmcv_config.py", tmp_path / "executed"
+    code = f"{GOLDEN_TEXT}\nimport pathlib\npathlib.Path({str(mark)!r}).touch()\n"
+    caplog.set_level(logging.WARNING, logger="modelscope.vitadapter")
+    path.write_text(code, encoding="utf-8")
+    read = load_model_config(tmp_path, trust_remote_code=True)
+    path.write_text(f"{code}\nmodel['neck'] = 3", encoding="utf-8")
+    with pytest.raises(ConfigError, match="trust_remote_code=True"):
+        load_model_config(tmp_path)
+    path.write_text(f"{GOLDEN_TEXT}\nPALETTE = []", encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(f"{path}: PALETTE")):
+        load_model_config(tmp_path, trust_remote_code=True)
+    assert not mark.exists()
+    assert not caplog.records
+    path.write_text(f"{code}\nCLASSES = tuple(CLASSES)", encoding="utf-8")
+    executed = load_model_config(tmp_path, trust_remote_code=True)
+    assert mark.exists()
+    assert str(path) in caplog.text
+    assert isinstance(executed.config.model, ConfigDict)
+    assert (executed.settings, executed.transform) == (read.settings, read.transform)
+    assert executed.classes == read.classes
+
+
+def test_trust_reports_both_failures(tmp_path):
+    path = tmp_path / "mmcv_config.py"
+    with pytest.raises(ConfigNotFoundError, match="does not exist"):
+        load_model_config(tmp_path, trust_remote_code=True)
+    path.write_text("model = undefined()", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"neither read nor executed.*`undefined\(\)`.*NameError"):
+        load_model_config(tmp_path, trust_remote_code=True)

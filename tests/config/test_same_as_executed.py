@@ -6,29 +6,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelscope_vitadapter.config.config_dict import Unreadable
 from modelscope_vitadapter.config.reader import NAMES, execute_config, read_config
-from modelscope_vitadapter.config.unreadable import Unreadable
 from modelscope_vitadapter.errors import ConfigError
 
 READ = {
     "int": (
         *("0", "1", "-3", "True", "0x10", "<int> + <int>", "<int> - 2", "<int> * 3", "<int> // 2"),
-        *("<int> % 5", "2 ** 3", "-<int>", "not <any>", "len(<list>)", "len(<tuple>)"),
+        *("<int> % 5", "2 ** 3", "-<int>", "len(<list>)", "len(<tuple>)"),
         *("sum([<int>, <int>])", "sum(range(4))", "int(<float>)", "[<int>, 4][1]"),
         "dict(k=<int>)['k']",
     ),
     "float": ("0.5", "1e-6", "<int> / 4", "<float> * <int>", "2 ** -<int>", "sum([0.1] * 10)"),
     "str": ("'a'", "'天空'", "'a' 'b'", "'x' + <str>", "<str> * 2", "('b', <str>)[1]", "<str>[0]"),
     "list": (
-        *("[]", "[1, 2]", "[<any>, <any>]", "[<any>] * 2", "<list> + <list>", "[*<list>, <any>]"),
-        *("[*range(3)]", "[i for i in <list>]", "[[i, <any>] for i in range(2)]", "2 * <list>"),
+        *("[]", "[1, 2]", "[<any>, <any>]", "[<any>] * 2", "<list> + <list>", "2 * <list>"),
+        *("[i for i in <list>]", "[[i, <any>] for i in range(2)]"),
         *("[dict(k=i, v=<any>) for i in <tuple>]", "dict(k=<list>)['k']", "[<list>, 1][0]"),
         "[[i + j for i in range(2)] for j in range(2)]",
     ),
-    "tuple": ("()", "(1,)", "(<any>, <any>)", "<tuple> + (1,)", "<tuple> * 2", "(*<list>, 1)"),
+    "tuple": ("()", "(1,)", "(<any>, <any>)", "<tuple> + (1,)", "<tuple> * 2"),
     "dict": (
         *("dict()", "{}", "dict(a=1)", "dict(a=<any>, b=<any>)", "{'a': <any>, 'c': <any>}"),
-        *("{**<dict>, 'a': <any>}", "dict(<dict>, b=<any>)", "dict(type='A', **<dict>)"),
+        *("{**<dict>, 'a': <any>}", "dict(type='A', **<dict>)"),
         *("dict(_delete_=True, a=<any>)", "dict(a=<dict>, _delete_=<int>)", "[<dict>][0]"),
     ),
     "function": ("lambda: None", "lambda: [<any>]"),
@@ -72,13 +72,9 @@ REFUSED = (
 """Statements and expressions that aren't read, harmless where they run."""
 
 BASE_CHANGES = (
-    *(
-        "_base_.model.a = <any>",
-        "_base_['model']['x'] = 1",
-        "<=any> = _base_.model",
-        "x = [_base_]",
-    ),
-    *("<=list> = _base_.model.b\n<@list>.append(1)", "_base_.update(x=1)", "del _base_.model"),
+    *("_base_.model.a = <any>", "_base_['model']['x'] = 1", "<=any> = _base_.model"),
+    *("x = [_base_]", "<=list> = _base_.model.b\n<@list>.append(1)", "_base_.update(x=1)"),
+    "del _base_.model",
 )
 HOLE = re.compile(r"<([=@]?)(\w+)>")
 
@@ -191,10 +187,7 @@ def test_other_statements_never_make_it_read_wrongly(tmp_path_factory, texts):
     found, executed = outcomes(tmp_path_factory.mktemp("config"), texts)
     if isinstance(executed, ConfigError) or isinstance(found, ConfigError):
         return
-    unreadable = [name for name in NAMES if isinstance(found.get(name), Unreadable)]
-    if "test_pipeline" in unreadable:
-        unreadable.append("data")  # which is filled from it
     for name in NAMES:
-        if name not in unreadable:
+        if not isinstance(found.get(name), Unreadable):
             assert (name in found) == (name in executed)
             assert_same(found.get(name), executed.get(name))

@@ -112,7 +112,7 @@ PASSED_OVER = [
     *rows(NOTHING, BACKBONE, qk_scale=None, in_chans=3, use_shared_rel_pos_bias=False),
     *rows(NOTHING, BACKBONE, hybrid_backbone=None, norm_layer=None, drop_rate=0.0),
     *rows(NOTHING, HEAD, type="Mask2FormerHead", num_classes=5, in_index=(0, 1, 2, 3)),
-    *rows(NOTHING, HEAD, loss_cls=1, loss_mask=2, loss_anything=3, train_cfg=4, sampler=5),
+    *rows(NOTHING, HEAD, loss_cls=1, loss_mask=2, loss_dice=3, train_cfg=4, sampler=5),
     *rows(NOTHING, HEAD, test_cfg={"mode": "whole"}, dropout_ratio=0.9, ignore_index=0),
     *rows(NOTHING, HEAD, conv_cfg=1, norm_cfg={"type": "BN"}, act_cfg={"type": "GELU"}),
     *rows(NOTHING, PIXEL, in_channels=[7] * 4, feat_channels=7, out_channels=7, init_cfg=8),
