@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-
 from modelscope_vitadapter.datasets.checks import check_dataset
+
 from modelscope_vitadapter.datasets.open_dataset import open_dataset
 from modelscope_vitadapter.errors import DataSetError
 from tests.datasets.makers import folder_of, write_labels

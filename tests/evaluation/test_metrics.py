@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix, worst_confusions
 
 from modelscope_vitadapter.datasets.label_ids import IGNORED, LabelIds
 from modelscope_vitadapter.datasets.label_maps import ids_to_classes
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation import confusion
-from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix, worst_confusions
 from modelscope_vitadapter.evaluation.metrics import metrics
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics" / "ten_classes.npz"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modelscope_vitadapter.evaluation.plot import write_plot
+from modelscope_vitadapter.evaluation.result import write_plot
 from modelscope_vitadapter.evaluation.result import (
     CARD,
     Evaluation,
