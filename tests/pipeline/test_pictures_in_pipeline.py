@@ -13,7 +13,7 @@ from modelscope_vitadapter.errors import ImageError, ImageMemoryError
 from modelscope_vitadapter.images.decode import MAX_PIXELS
 from modelscope_vitadapter.images.reading import read_image
 from modelscope_vitadapter.inference import memory as memory_needs
-from tests.images.answered import ANSWERED
+from tests.images.forms import ANSWERED
 from tests.images.makers import BGR, PICTURE, encode, png
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny_model"
