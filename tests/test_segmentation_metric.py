@@ -13,8 +13,7 @@ from modelscope.trainers.utils.inference import merge_metrics, single_gpu_test
 from torch.utils.data import DataLoader
 
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix
-from modelscope_vitadapter.evaluation.metrics import metrics
+from modelscope_vitadapter.evaluation.metrics import ConfusionMatrix, metrics
 from modelscope_vitadapter.plugin.registration import METRIC_TYPE
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,6 @@ With --output the result is also written to FOLDER/evaluation.json and FOLDER/ev
 an evaluation that was stopped goes on where it was when the same command is given again.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
@@ -27,9 +25,6 @@ HELP = "measure a model on a dataset"
 
 STATE, JSON, PLOT = "evaluation.state", "evaluation.json", "evaluation.png"
 """Files in the folder of `--output`."""
-
-WARNING = "30"
-"""Level of ModelScope's log, whose notes would stand between progress bar and table."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,22 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", help="float32 (default), bfloat16 or float16")
     group.add_argument("--adapter-form", help="builtin (default) or authors, see the README")
     group.add_argument("--window-batch-size", type=int, metavar="N", help="default: automatic")
-    group.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="execute mmcv_config.py where it can't be read as data",
-    )
+    text = "execute mmcv_config.py where it can't be read as data"
+    group.add_argument("--trust-remote-code", action="store_true", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates, shows and writes the result; of several processes the first shows and writes."""
-    os.environ.setdefault("MODELSCOPE_LOG_LEVEL", WARNING)
+    # Only warnings: notes of ModelScope would stand between progress bar and table.
+    os.environ.setdefault("MODELSCOPE_LOG_LEVEL", "30")
     from modelscope_vitadapter.evaluation.evaluate import evaluate
-    from modelscope_vitadapter.evaluation.plot import write_plot
-    from modelscope_vitadapter.evaluation.result import format_table
+    from modelscope_vitadapter.evaluation.result import format_table, write_plot
 
-    output = None if arguments.output is None else Path(arguments.output)
-    if output is not None:
+    output = Path(arguments.output) if arguments.output else None
+    if output:
         output.mkdir(parents=True, exist_ok=True)
     try:
         result = evaluate(
@@ -75,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
             split=arguments.split,
             limit=arguments.limit,
             check=arguments.check,
-            state=None if output is None else output / STATE,
+            state=output / STATE if output else None,
             progress=not arguments.no_progress,
             device=arguments.device,
             torch_dtype=arguments.dtype,
@@ -85,11 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
             **data_options(arguments),
         )
     except KeyboardInterrupt:
-        if output is not None:
+        if output:
             sys.stderr.write(f"what was counted is kept in {output}: the same command goes on\n")
         raise
     if os.environ.get("RANK", "0") == "0":
-        if output is not None:
+        if output:
             result.write_json(output / JSON)
             write_plot(result, output / PLOT)
         sys.stdout.write(format_table(result) + "\n")

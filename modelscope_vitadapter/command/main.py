@@ -4,13 +4,10 @@ A subcommand is a module of this folder with `HELP` (a line), `add_arguments(par
 `run(arguments)`, which returns an exit code; it imports what it needs when it runs.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
 from modelscope_vitadapter.version import __version__
 
@@ -22,14 +19,7 @@ FAILED, INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand.
-
-    Args:
-        argv: Arguments; those of the process if None.
-
-    Returns:
-        The exit code: 0, `FAILED` or `INTERRUPTED`.
-    """
+    """Runs a subcommand with these arguments, by default the process's; returns its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that lacks letters shows others
             stream.reconfigure(errors="replace")
@@ -37,11 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.run(arguments)
     except KeyboardInterrupt:
-        return _report(arguments, "stopped", INTERRUPTED)
+        code, text = INTERRUPTED, "stopped"
     except Exception as error:  # whatever it is, a user reads one line
         if arguments.traceback:
             raise
-        return _report(arguments, _message(error), FAILED)
+        code, text = FAILED, str(error).strip()
+        if not text or not isinstance(error, ValueError | OSError):
+            text = f"{type(error).__name__}: {text}"
+    else:
+        return code
+    sys.stderr.write(f"vitadapter {arguments.subcommand}: {text}\n")
     return code
 
 
@@ -54,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vitadapter {__version__}")
     subparsers = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
     for name in SUBCOMMANDS:
-        module: ModuleType = importlib.import_module(f"modelscope_vitadapter.command.{name}")
+        module = importlib.import_module(f"modelscope_vitadapter.command.{name}")
         subparser = subparsers.add_parser(
             name,
             help=module.HELP,
@@ -67,17 +62,3 @@ def build_parser() -> argparse.ArgumentParser:
         )
         subparser.set_defaults(run=module.run, subcommand=name)
     return parser
-
-
-def _message(error: Exception) -> str:
-    text = str(error).strip()
-    return (
-        text
-        if text and isinstance(error, ValueError | OSError)
-        else (f"{type(error).__name__}: {text}")
-    )
-
-
-def _report(arguments: argparse.Namespace, text: str, code: int) -> int:
-    sys.stderr.write(f"vitadapter {arguments.subcommand}: {text}\n")
-    return code

@@ -11,8 +11,6 @@ best model by mIoU is OUTPUT/output_best, the last one OUTPUT/output: both are m
 pipeline() and for `vitadapter evaluate`. Ctrl-C ends after the running step, with a checkpoint.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
@@ -36,14 +34,13 @@ from modelscope_vitadapter.training.train_config import (
     options_of,
 )
 
-INTERRUPTED = 130
-"""Exit code of a run that was stopped, as shells have it for Ctrl-C."""
-
 HELP = "fine-tune a model on a labelled data set"
+
+STOPPED = 130
+"""Exit code of a run that was stopped, as shells have it for Ctrl-C."""
 
 WHOLE: dict[str, Any] = {"type": int, "metavar": "N"}
 NUMBER: dict[str, Any] = {"type": float, "metavar": "N"}
-PAIR: dict[str, Any] = {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
 YES_OR_NO: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
 OFF: dict[str, Any] = {"action": "store_const", "const": False}
 
@@ -60,7 +57,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "drop_path": ("--drop-path", NUMBER),
     "dtype": ("--dtype", {"choices": DTYPES}),
     "checkpoint_activations": ("--checkpoint-activations", YES_OR_NO),
-    "ratio_range": ("--ratio-range", PAIR),
+    "ratio_range": ("--ratio-range", {**NUMBER, "nargs": 2, "metavar": ("LOW", "HIGH")}),
     "cat_max_ratio": ("--cat-max-ratio", NUMBER),
     "flip": ("--flip", NUMBER),
     "photometric": ("--no-photometric", {**OFF, "help": "leave colours as they are"}),
@@ -74,7 +71,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this subcommand."""
+    """Adds the arguments of this subcommand."""
     parser.add_argument("model", metavar="MODEL", help="the model to start from: directory or id")
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument(
@@ -91,14 +88,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--no-evaluation", action="store_true", help="train without a part val")
     group.add_argument("--no-check", action="store_true", help="don't look for problems first")
-    _add_start_arguments(parser)
-    _add_options(parser.add_argument_group("recipe"), "recipe")
-    group = parser.add_argument_group("run")
-    group.add_argument("--device", default="gpu", help="gpu (default), cpu or cuda:N")
-    _add_options(group, "run")
-
-
-def _add_start_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("start")
     group.add_argument(
         "--classes", metavar="FILE", help="names, one a line; default: DATA/classes.txt"
@@ -107,19 +96,15 @@ def _add_start_arguments(parser: argparse.ArgumentParser) -> None:
         "--from-scratch", action="store_true", help="use MODEL's configuration, not its weights"
     )
     group.add_argument("--beit", metavar="FILE", help="checkpoint of a BEiT backbone")
-    group.add_argument(
-        "--crop",
-        type=int,
-        metavar="N",
-        help="side of windows in pixels, a multiple of 32; default: the model's",
-    )
-    group.add_argument(
-        "--freeze",
-        choices=FREEZE_CHOICES,
-        default="nothing",
-        help="what stays as it is: beit leaves adapter and head, backbone leaves the head",
-    )
+    text = "side of windows in pixels, a multiple of 32; default: the model's"
+    group.add_argument("--crop", type=int, metavar="N", help=text)
+    text = "what stays as it is: beit leaves adapter and head, backbone leaves the head"
+    group.add_argument("--freeze", choices=FREEZE_CHOICES, default="nothing", help=text)
     group.add_argument("--adapter-form", help="builtin (default) or authors, see the README")
+    group = parser.add_argument_group("run")
+    group.add_argument("--device", default="gpu", help="gpu (default), cpu or cuda:N")
+    _add_options(group, "run")
+    _add_options(parser.add_argument_group("recipe"), "recipe")
 
 
 def _add_options(group: argparse._ArgumentGroup, part: str) -> None:
@@ -133,13 +118,16 @@ def _add_options(group: argparse._ArgumentGroup, part: str) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, and say where the result is."""
+    """Trains, and says where the result is."""
     recipe, options = _given(arguments, "recipe"), _given(arguments, "run")
     if recipe.get("clip_norm") == 0:
         recipe["clip_norm"] = None
     TrainConfig().changed("recipe", recipe).changed("run", options)  # told before much is imported
     if arguments.crop is not None:
         check("crop", arguments.crop, CROP)
+    names = None if arguments.classes is None else Path(arguments.classes)
+    if names is not None and not names.is_file():
+        raise FileNotFoundError(f"--classes: there is no file '{names}'")
     output = Path(arguments.output)
     checkpoint = latest_checkpoint(output) if arguments.resume else None
     if arguments.resume and checkpoint is None:
@@ -148,6 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
             "begin, or give the --output of the run that shall go on"
         )
 
+    from modelscope_vitadapter.datasets.open_dataset import read_classes
     from modelscope_vitadapter.plugin.trainer import VitAdapterSegmentationTrainer
 
     data = data_source(arguments.data, arguments.labels)
@@ -158,7 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
         train_split=arguments.train_split,
         eval_split=arguments.val_split,
         work_dir=output,
-        classes=None if arguments.classes is None else _names(Path(arguments.classes)),
+        classes=None if names is None else read_classes(names),
         from_scratch=arguments.from_scratch,
         beit=arguments.beit,
         crop=arguments.crop,
@@ -171,9 +160,16 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
     )
     trainer.train(checkpoint_path=None if checkpoint is None else os.fspath(checkpoint))
+    is_finished = trainer.iter >= trainer.max_iters
     if os.environ.get("RANK", "0") == "0":
-        sys.stdout.write(_summary(trainer, output) + "\n")
-    return 0 if trainer.iter >= trainer.max_iters else INTERRUPTED
+        state = "finished" if is_finished else "stopped, --resume goes on"
+        sys.stdout.write(f"{trainer.iter} of {trainer.max_iters} steps ({state})\n")
+        if trainer.metric_values:
+            values = (f"{name} {100 * value:.2f}" for name, value in trainer.metric_values.items())
+            sys.stdout.write(f"last evaluation: {', '.join(values)}\n")
+        best = output / "output_best"
+        sys.stdout.write(f"model: {best if best.is_dir() else output / 'output'}\n")
+    return 0 if is_finished else STOPPED
 
 
 def _given(arguments: argparse.Namespace, part: str) -> dict[str, Any]:
@@ -196,24 +192,3 @@ def _evaluation_data(arguments: argparse.Namespace, data: Any) -> Any:
             "left to evaluate on. Give --val-data DATA, or --no-evaluation"
         )
     return data
-
-
-def _names(path: Path) -> tuple[str, ...]:
-    from modelscope_vitadapter.datasets.open_dataset import read_classes
-
-    names = read_classes(path)
-    if names is None:
-        raise FileNotFoundError(f"--classes: there is no file '{path}'")
-    return names
-
-
-def _summary(trainer: Any, output: Path) -> str:
-    best = output / "output_best"
-    done = "finished" if trainer.iter >= trainer.max_iters else "stopped, --resume goes on"
-    lines = [f"{trainer.iter} of {trainer.max_iters} steps ({done})"]
-    if trainer.metric_values:
-        metrics = trainer.metric_values.items()
-        values = ", ".join(f"{name} {100 * value:.2f}" for name, value in metrics)
-        lines.append(f"last evaluation: {values}")
-    lines.append(f"model: {best if best.is_dir() else output / 'output'}")
-    return "\n".join(lines)

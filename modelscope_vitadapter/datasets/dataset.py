@@ -1,57 +1,43 @@
 """What a dataset is: a length, samples by index, and what the ids in its label maps stand for."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
-from modelscope_vitadapter.datasets.label_ids import IGNORED, LabelIds
+from modelscope_vitadapter.datasets.label_ids import LabelIds
 from modelscope_vitadapter.images.naming import describe
 from modelscope_vitadapter.validation import shorten
 
-__all__ = ["EMPTY", "IGNORED", "Indexed", "PairedDataset", "Sample", "SegmentationDataset"]
-
 EMPTY = "the dataset is empty: expected at least one image with a label map"
-
-Element = TypeVar("Element", covariant=True)
-
-
-class Indexed(Protocol[Element]):
-    """What has a length and elements by index: a list, a table of others, a dataset."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Element: ...
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image and its label map, neither of them read yet.
-
-    Attributes:
-        name: the image's in messages: its path, or the row that it stands in.
-        image: anything that `images.reading.read_image` takes.
-        label: anything that `label_maps.read_label_map` takes.
-        label_name: the label map's in messages.
-    """
+    """An image and its label map, neither of them read yet."""
 
     name: str
+    """The image's in messages: its path, or the row that it stands in."""
     image: object
+    """Anything that `images.reading.read_image` takes."""
     label: object
+    """Anything that `label_maps.read_label_map` takes."""
     label_name: str
 
 
-class SegmentationDataset(Indexed[Sample], Protocol):
+class SegmentationDataset(Protocol):
     """Images with label maps: samples by index.
 
     It may also have `classes`, the names of its classes by id, `name`, and `identity`, a text that
     is another one for other data; see `classes_of` and `identity_of`.
     """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
 
     @property
     def label_ids(self) -> LabelIds:
@@ -74,19 +60,16 @@ def identity_of(dataset: SegmentationDataset) -> str:
 
 @dataclass(frozen=True)
 class PairedDataset:
-    """The dataset that every source is opened as.
+    """The dataset that every source is opened as; its own attributes are those of the protocol.
 
     Attributes:
-        pairs: `(image, label)` by index, each in a form that `Sample` takes.
-        label_ids: what the ids in the label maps stand for.
-        classes: names of the classes by id, where the source says them.
-        name: the dataset's, for messages and results.
+        pairs: what has a length and `(image, label)` by index, in forms that `Sample` takes.
         element: what messages call a pair, with its index; None for files, whose paths say enough.
         root: paths in `identity` are relative to it, so that a copied dataset is the same.
         fingerprint: tells the pairs from others; None to look at each of them for that.
     """
 
-    pairs: Indexed[tuple[object, object]]
+    pairs: Any
     label_ids: LabelIds = field(default_factory=LabelIds)
     classes: tuple[str, ...] | None = None
     name: str = "pairs"
@@ -101,8 +84,9 @@ class PairedDataset:
         image, label = self.pairs[index]
         if self.element is None:
             return Sample(str(image), image, label, f"label map {str(label)!r}")
-        names = [f"{self.element} {index}{_path_shown(one)}" for one in (image, label)]
-        return Sample(names[0], image, label, f"label map of {names[1]}")
+        paths = [f" ({shorten(path)})" if path else "" for path in map(_path_in, (image, label))]
+        place = f"{self.element} {index}"
+        return Sample(place + paths[0], image, label, f"label map of {place}{paths[1]}")
 
     @cached_property
     def identity(self) -> str:
@@ -116,7 +100,7 @@ class PairedDataset:
     def _identity_of(self, reference: object) -> str:
         """Path and size of a file; of anything else its form."""
         found = _path_in(reference)
-        if found is None:
+        if not found:
             return f"{describe(reference)}\0"
         path = Path(found)
         size = path.stat().st_size if path.is_file() else -1
@@ -125,15 +109,10 @@ class PairedDataset:
         return f"{path.as_posix()}\0{size}\0"
 
 
-def _path_in(reference: object) -> str | None:
+def _path_in(reference: object) -> str:
     """The path that a reference is or carries, if any."""
     if isinstance(reference, Mapping):
         reference = reference.get("path")
     if not isinstance(reference, str | os.PathLike):
         reference = getattr(reference, "filename", None)
-    return str(reference) if reference else None
-
-
-def _path_shown(reference: object) -> str:
-    path = _path_in(reference)
-    return "" if path is None else f" ({shorten(path)})"
+    return str(reference or "")

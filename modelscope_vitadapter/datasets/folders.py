@@ -1,14 +1,14 @@
 """Where in a folder the images and the label maps of a split are, and which belong together."""
 
-from __future__ import annotations
-
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from modelscope_vitadapter.datasets.label_ids import COCO_STUFF_182, LabelIds
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
+from modelscope_vitadapter.images.reading import IMAGE_SUFFIXES
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.validation import listing
 
@@ -16,25 +16,15 @@ IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 LABEL_FOLDERS = ("labels", "label", "annotations", "masks", "stuffthingmaps")
 """What the folders beside each other may be called, in the order in which they are looked for."""
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"}
-    | {".avif", ".heic", ".tga"}
-)
 LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".pgm", ".tga"})
-"""Suffixes of files, in lower case."""
 
 TRAIN_IDS = "_labelTrainIds"
-"""What mmsegmentation's converter adds to a name when it writes COCO-Stuff's 171 class ids."""
+ENDINGS = (TRAIN_IDS, "_labels", "_label", "_mask", "_seg", "_gt", "")
+"""What may follow an image's name in its label map's, the first found counts; above all what
+mmsegmentation's converter adds when it writes COCO-Stuff's 171 class ids."""
 
-ENDINGS = (TRAIN_IDS, "_labels", "_label", "_mask", "_seg", "_gt")
-"""What may follow an image's name in its label map's, the first found counts."""
-
-COCO_FOLDERS = ("annotations", "stuffthingmaps")
-COCO_SPLITS = ("train2017", "val2017")
+COCO_FOLDERS, COCO_SPLITS = ("annotations", "stuffthingmaps"), ("train2017", "val2017")
 COCO_NAME = re.compile(r"\d{12}")
-
-FilePair = tuple[Path, Path]
-"""The files of an image and of its label map."""
 
 _NAMES = [(one, other) for one in IMAGE_FOLDERS for other in LABEL_FOLDERS]
 
@@ -42,30 +32,18 @@ logger = get_logger()
 
 
 def folders_of_split(root: Path, split: str | None) -> tuple[Path, Path, str | None]:
-    """Finds the two folders of a split.
+    """Finds the folder of the images, that of the label maps (it may be the same), and the split.
 
     Looked for are, with `images` and `labels` or another name of `IMAGE_FOLDERS` and
     `LABEL_FOLDERS`: `ROOT/images/SPLIT` beside `ROOT/labels/SPLIT`, `ROOT/SPLIT/images` beside
     `ROOT/SPLIT/labels`, `ROOT/SPLIT` beside `ROOT/labels/SPLIT`; and `ROOT/SPLIT` or `ROOT` alone,
     with images and label maps in one folder. A dataset with a single split needs no name of it.
 
-    Args:
-        root: the dataset's folder.
-        split: the split's name as its folders have it, or None.
-
-    Returns:
-        The folder of the images, that of the label maps (it may be the same), and the split.
-
     Raises:
         DataSetNotFoundError: there is no such folder or split.
-        DataSetError: several splits are there and none was chosen, or one of the folders is
-            missing.
+        DataSetError: there are several splits and none was chosen, or a folder is missing.
     """
-    if not root.is_dir():
-        raise DataSetNotFoundError(
-            f"dataset folder {str(root)!r} does not exist, or is no folder; expected one with "
-            "images/ beside labels/"
-        )
+    _check_folder(root)
     there = _splits(root)
     if split is None and len(there) > 1:
         raise DataSetError(
@@ -87,6 +65,14 @@ def folders_of_split(root: Path, split: str | None) -> tuple[Path, Path, str | N
     raise DataSetNotFoundError(f"{str(root)!r} has no split {split!r}; {known}")
 
 
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataSetNotFoundError(
+            f"dataset folder {str(folder)!r} does not exist, or is no folder; expected images/ "
+            "beside labels/"
+        )
+
+
 def files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
     """The files below a folder with one of some suffixes, in the order of their names.
 
@@ -99,7 +85,7 @@ def files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
                 yield Path(current, name)
 
 
-def _places(root: Path, split: str | None) -> Iterator[FilePair]:
+def _places(root: Path, split: str | None) -> Iterator[tuple[Path, Path]]:
     """Where images and label maps may be, in the order in which they are looked for."""
     folder = root if split is None else root / split
     if split is not None:
@@ -136,35 +122,25 @@ def _subfolders(folder: Path) -> list[str]:
     )
 
 
-def pair_up(images: Path, labels: Path, *, skip_missing: bool = False) -> list[FilePair]:
-    """Pairs the files below two folders, or below one that holds both.
+def pair_up(images: Path, labels: Path, *, skip_missing: bool) -> list[tuple[Path, Path]]:
+    """Pairs the files below two folders, or below one that holds both, in order of images' names.
 
     A label map is called as its image but for its suffix, which is one of a format without loss;
-    one of `ENDINGS` may stand before it. Of `x.png` and `x_labelTrainIds.png` the latter counts.
-    Folders below the two must be alike. In one folder `x_mask.png` beside `x.png` or `x.jpg` is a
-    label map, and so is `x.png` beside `x.jpg`.
-
-    Args:
-        images: folder of the images.
-        labels: folder of the label maps, perhaps the same.
-        skip_missing: leave images without a label map out, with a note in the log.
-
-    Returns:
-        The pairs, in the order of the images' names.
+    one of `ENDINGS` may stand before it. Folders below the two must be alike. In one folder
+    `x_mask.png` beside `x.png` or `x.jpg` is a label map, and so is `x.png` beside `x.jpg`. With
+    `skip_missing` images without a label map are left out, with a note in the log.
 
     Raises:
         DataSetNotFoundError: a folder does not exist.
-        DataSetError: there are no images, images have no label map, or two have the same.
+        DataSetError: there are no images, or images have no label map.
     """
-    for folder in (images, labels):
-        if not folder.is_dir():
-            raise DataSetNotFoundError(f"dataset folder {str(folder)!r} does not exist")
-    maps: dict[str, list[Path]] = {}
+    _check_folder(images)
+    _check_folder(labels)
+    maps, found = defaultdict[str, list[Path]](list), dict[Path, list[Path]]()
     for path in files_below(labels, LABEL_SUFFIXES):
-        maps.setdefault(_key(labels, path), []).append(path)
-    found: dict[Path, list[Path]] = {}
+        maps[_key(labels, path)].append(path)
     for path in files_below(images, IMAGE_SUFFIXES):
-        keys = [_key(images, path) + ending for ending in (*ENDINGS, "")]
+        keys = [_key(images, path) + ending for ending in ENDINGS]
         found[path] = [one for key in keys for one in maps.get(key, ()) if one != path]
     if images == labels:  # what can be another file's label map is no image
         label_maps = {one for candidates in found.values() for one in candidates}
@@ -176,23 +152,14 @@ def pair_up(images: Path, labels: Path, *, skip_missing: bool = False) -> list[F
     pairs = [(path, candidates[0]) for path, candidates in found.items() if candidates]
     missing = [str(path) for path, candidates in found.items() if not candidates]
     if missing:
-        names = listing(missing, "\n  ")
         text = (
             f"{len(missing)} of {len(found)} images have no label map in {str(labels)!r}, expected "
             "one of the same name with the suffix .png for each; add them, remove the images, or "
-            f"set skip_missing:\n  {names}"
+            "set skip_missing:\n  " + listing(missing, "\n  ")
         )
         if not skip_missing or not pairs:
             raise DataSetError(text)
         logger.warning("left out: %s", text)
-    seen: dict[Path, Path] = {}
-    for image, label in pairs:
-        other = seen.setdefault(label, image)
-        if other != image:
-            raise DataSetError(
-                f"label map {str(label)!r} belongs to two images, {str(other)!r} and "
-                f"{str(image)!r}: keep one of them"
-            )
     return pairs
 
 
@@ -200,15 +167,11 @@ def _key(root: Path, path: Path) -> str:
     return path.relative_to(root).with_suffix("").as_posix()
 
 
-def usual_label_ids(pairs: list[FilePair], labels: Path) -> LabelIds:
+def usual_label_ids(pairs: list[tuple[Path, Path]], labels: Path) -> LabelIds:
     """What ids stand for where nothing was said: class ids, but in COCO-Stuff's own label maps.
 
     These are all in a folder `stuffthingmaps`, and those that are called as COCO's images, without
     `_labelTrainIds`, in `annotations/train2017` or `annotations/val2017`.
-
-    Args:
-        pairs: what was found.
-        labels: the folder of the label maps.
 
     Raises:
         DataSetError: some of COCO-Stuff's label maps were converted and others were not.

@@ -1,16 +1,11 @@
 """What the ids in label maps stand for. Without numpy, for the command line reads it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from modelscope_vitadapter.errors import DataSetError
 
-IGNORED = -1
-"""Class id, in memory, of pixels that belong to no class and are not counted."""
-
-UNKNOWN = -2
-"""In mappings: an id that must not occur."""
+IGNORED, UNKNOWN = -1, -2
+"""Class ids, in memory: of pixels that are not counted, and of ids that must not occur."""
 
 USUAL_IGNORED = (255, 65535)
 """Ids of ignored pixels where nothing else is said: the highest of 8 and of 16 bits."""
@@ -23,8 +18,8 @@ class LabelIds:
     Attributes:
         ignored: ids of pixels that are not counted. None means 255 and 65535, unless there are so
             many classes that they are classes' ids.
-        mapping: the class id of each id, from id 0 on; `IGNORED` for what is not counted,
-            `UNKNOWN` for ids that must not occur. None: ids are class ids.
+        mapping: the class id of each id, from id 0 on, `IGNORED` or `UNKNOWN`. None: ids are class
+            ids.
         reduce_zero_label: 0 is ignored and ids from 1 on are the classes from 0 on, as
             mmsegmentation's option of that name has it.
     """
@@ -47,19 +42,16 @@ class LabelIds:
         return tuple(sorted({*ignored, *range(self.first)}))
 
 
-COCO_STUFF_CLASSES = 171
-
 COCO_STUFF_ABSENT = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
 """Those of COCO-Stuff's ids 0..181 that no image has (street sign, hat, shoe, eye glasses, plate,
 mirror, window, desk, door, blender, hair brush): `labels.md` of the dataset, less one."""
 
+_PRESENT = [one for one in range(182) if one not in COCO_STUFF_ABSENT]
 
-def _without_absent() -> tuple[int, ...]:
-    present = [one for one in range(182) if one not in COCO_STUFF_ABSENT]
-    return tuple(present.index(one) if one in present else UNKNOWN for one in range(182))
-
-
-COCO_STUFF_182 = LabelIds(ignored=(255,), mapping=_without_absent())
+COCO_STUFF_182 = LabelIds(
+    ignored=(255,),
+    mapping=tuple(_PRESENT.index(one) if one in _PRESENT else UNKNOWN for one in range(182)),
+)
 """The ids of COCO-Stuff-164k's `stuffthingmaps`, 0..181 and 255, to the 171 classes."""
 
 NAMED: dict[str, LabelIds] = {
@@ -71,11 +63,7 @@ NAMED: dict[str, LabelIds] = {
 
 
 def parse_label_ids(value: object) -> LabelIds | None:
-    """Reads the option `label_ids`: a name of `NAMED`, a `LabelIds`, or None.
-
-    Raises:
-        DataSetError: it is none of them.
-    """
+    """Reads the option `label_ids`: a name of `NAMED`, a `LabelIds`, or None; else DataSetError."""
     if value is None or isinstance(value, LabelIds):
         return value
     if not isinstance(value, str) or value not in NAMED:

@@ -1,7 +1,5 @@
 """Whatever a caller hands over as a dataset, as one."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,11 +14,6 @@ from modelscope_vitadapter.images.naming import describe
 
 CLASSES_FILE = "classes.txt"
 """A class name a line, by id; beside the folders of images and label maps."""
-
-_EXPECTED = (
-    "expected a folder, two folders (images, labels), a table in a file, a list of (image, label) "
-    "pairs, or a dataset with a column of each (MsDataset, Hugging Face, list of dicts)"
-)
 
 
 def open_dataset(
@@ -59,14 +52,18 @@ def open_dataset(
         return opened
     ids = parse_label_ids(label_ids)
     names = None if classes is None else tuple(classes)
-    if _is_folder(source) or _is_two_folders(source):
+    if _is_folders(source):
         return _open_files(source, split, ids, names, skip_missing)
     if isinstance(source, str | os.PathLike):
         source = read_rows(Path(source))
     elif isinstance(source, Mapping):
         source = _table_of_split(source, split)
     if isinstance(source, Sequence) and source and not isinstance(source[0], Mapping):
-        return PairedDataset(_checked_pairs(source), ids or LabelIds(), names)
+        for index, one in enumerate(source):
+            if not isinstance(one, tuple | list) or len(one) != 2:
+                text = f"element {index} (counted from 0) of the list is {describe(one)}"
+                raise DataSetError(f"{text}: expected a pair (image, label)")
+        return PairedDataset(source, ids or LabelIds(), names)
     _check_indexed(source)
     name = f"the {type(source).__name__}{f' of split {split!r}' if split else ''}"
     table = table_pairs(source, image_column, label_column, name)
@@ -77,24 +74,16 @@ def open_dataset(
 
 def has_splits(source: Any) -> bool:
     """Whether `split` tells parts of a source from each other; see `open_dataset`."""
-    return _is_folder(source) or isinstance(source, Mapping) or _is_two_folders(source)
+    return isinstance(source, Mapping) or _is_folders(source)
 
 
-def _is_folder(source: Any) -> bool:
-    """Whether a source is a path, and of no table."""
+def _is_folders(source: object) -> bool:
+    """Whether a source is a path, of no table, or `(images, labels)`, of which none is a file."""
+    if isinstance(source, tuple) and len(source) == 2:
+        return all(isinstance(one, str | os.PathLike) and not Path(one).is_file() for one in source)
     if not isinstance(source, str | os.PathLike):
         return False
-    path = Path(source)
-    return not (path.suffix.lower() in SUFFIXES and path.is_file())
-
-
-def _is_two_folders(source: object) -> bool:
-    """Whether a source is `(images, labels)`: a tuple of paths, of which none is a file."""
-    return (
-        isinstance(source, tuple)
-        and len(source) == 2
-        and all(isinstance(one, str | os.PathLike) and not Path(one).is_file() for one in source)
-    )
+    return not (Path(source).suffix.lower() in SUFFIXES and Path(source).is_file())
 
 
 def _open_files(
@@ -104,7 +93,6 @@ def _open_files(
     classes: tuple[str, ...] | None,
     skip_missing: bool,
 ) -> PairedDataset:
-    """Opens a folder, or a pair of folders."""
     if isinstance(source, tuple):
         images, labels = (Path(one, split or "") for one in source)
         root = Path(os.path.commonpath([images.absolute(), labels.absolute()]))
@@ -115,14 +103,9 @@ def _open_files(
         name = f"{root.name}/{found}" if found else root.name
         classes_file = root / CLASSES_FILE
     pairs = pair_up(images, labels, skip_missing=skip_missing)
-    return PairedDataset(
-        pairs,
-        label_ids or usual_label_ids(pairs, labels),
-        classes or read_classes(classes_file),
-        name,
-        element=None,
-        root=root,
-    )
+    ids = label_ids or usual_label_ids(pairs, labels)
+    classes = classes or read_classes(classes_file)
+    return PairedDataset(pairs, ids, classes, name, element=None, root=root)
 
 
 def _table_of_split(tables: Mapping[str, Any], split: str | None) -> Any:
@@ -131,29 +114,22 @@ def _table_of_split(tables: Mapping[str, Any], split: str | None) -> Any:
         return next(iter(tables.values()))
     if split is not None and split in tables:
         return tables[split]
-    there = f"the splits {', '.join(map(str, tables))}"
+    there = f"the dataset has the splits {', '.join(map(str, tables))}"
     if split is None:
-        raise DataSetError(f"the dataset has {there}: choose one with split=")
-    raise DataSetNotFoundError(f"the dataset has {there}, no {split!r}")
-
-
-def _checked_pairs(source: Sequence[Any]) -> list[tuple[object, object]]:
-    for index, one in enumerate(source):
-        if not isinstance(one, tuple | list) or len(one) != 2:
-            raise DataSetError(
-                f"element {index} (counted from 0) of the list is {describe(one)}: expected a pair "
-                "(image, label)"
-            )
-    return [(image, label) for image, label in source]
+        raise DataSetError(f"{there}: choose one with split=")
+    raise DataSetNotFoundError(f"{there}, no {split!r}")
 
 
 def _check_indexed(source: Any) -> None:
     if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
         return
-    hint = "; a dataset that can only be iterated over has no length: load it as a whole"
+    hint = ""
+    if hasattr(source, "__iter__"):
+        hint = "; a dataset that can only be iterated over has no length: load it as a whole"
     raise DataSetError(
-        f"{describe(source)} is no labelled dataset: {_EXPECTED}"
-        f"{hint if hasattr(source, '__iter__') else ''}"
+        f"{describe(source)} is no labelled dataset: expected a folder, two folders (images, "
+        "labels), a table in a file, a list of (image, label) pairs, or a dataset with a column "
+        f"of each (MsDataset, Hugging Face, list of dicts){hint}"
     )
 
 
@@ -166,15 +142,13 @@ def read_classes(path: Path) -> tuple[str, ...] | None:
     if not path.is_file():
         return None
     try:
-        text = path.read_text(encoding="utf-8-sig").rstrip()
+        names = tuple(map(str.strip, path.read_text("utf-8-sig").rstrip().split("\n")))
     except UnicodeDecodeError as error:
-        problem = f"is no text in UTF-8 ({error}); save it as such"
-        raise DataSetError(f"{str(path)!r} {problem}") from None
-    names = tuple(line.strip() for line in text.split("\n"))
-    if "" in names:
-        place = f"line {names.index('') + 1} is empty" if text else "it is empty"
-        raise DataSetError(f"{str(path)!r}: {place}; expected the name of a class in each line")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataSetError(f"{str(path)!r} names {repeated} more than once")
+        raise DataSetError(f"{str(path)!r} is no text in UTF-8 ({error}); save it so") from None
+    for number, name in enumerate(names):
+        if not name or name in names[:number]:
+            what = f"names {name!r} again" if name else "is empty"
+            raise DataSetError(
+                f"{str(path)!r}: line {number + 1} {what}; expected another class in each line"
+            )
     return names

@@ -1,7 +1,5 @@
 """Tables: a row has an image and its label map, or the paths of them."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Mapping, Sequence
@@ -9,23 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelscope_vitadapter.datasets.dataset import Indexed
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.images.naming import describe, is_url
 
 SUFFIXES = (".csv", ".jsonl")
 """Of tables in files."""
 
-IMAGE_NAMES = (
-    *("image", "img", "imagepath", "picture", "photo"),
-    *("inputimage", "input", "pixelvalues"),
-)
-LABEL_NAMES = (
+IMAGES = ("image", "img", "imagepath", "picture", "photo", "inputimage", "input", "pixelvalues")
+LABELS = (
     *("label", "labels", "labelmap", "annotation", "annotations", "mask", "segmentation"),
     *("segmentationmask", "semanticsegmentation", "segmap", "gtsemanticseg", "outputimage"),
     *("labelpath", "maskpath", "target"),
 )
-"""Names of columns in lower case without `_`, `-`, spaces and ModelScope's `:FILE`."""
+"""Usual names of columns, in lower case without `_`, `-`, spaces and ModelScope's `:FILE`."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,7 @@ class TablePairs:
         image, label: names of the two columns.
     """
 
-    rows: Indexed[Any]
+    rows: Any
     image: str
     label: str
 
@@ -61,14 +55,8 @@ class TablePairs:
         return f"{known} {self.image} {self.label}"
 
 
-def table_pairs(rows: Indexed[Any], image: str | None, label: str | None, name: str) -> TablePairs:
-    """The pairs in a table.
-
-    Args:
-        rows: the table.
-        image: the images' column; None to guess it by its name.
-        label: the label maps' column; None to guess it.
-        name: the table's, for messages.
+def table_pairs(rows: Any, image: str | None, label: str | None, name: str) -> TablePairs:
+    """The pairs in a table that messages call `name`; columns that are None are guessed.
 
     Raises:
         DataSetError: there are no rows, a column is not there, or none or several can be it.
@@ -80,12 +68,12 @@ def table_pairs(rows: Indexed[Any], image: str | None, label: str | None, name: 
         columns = [str(one) for one in _checked_row(rows, 0)]
     return TablePairs(
         rows,
-        image=_find_column(columns, image, IMAGE_NAMES, "image_column", name),
-        label=_find_column(columns, label, LABEL_NAMES, "label_column", name),
+        image=_find_column(columns, image, IMAGES, "image_column", name),
+        label=_find_column(columns, label, LABELS, "label_column", name),
     )
 
 
-def _checked_row(rows: Indexed[Any], index: int) -> Mapping[str, Any]:
+def _checked_row(rows: Any, index: int) -> Mapping[str, Any]:
     row = rows[index]
     if not isinstance(row, Mapping):
         raise DataSetError(f"row {index} (counted from 0) is {describe(row)}, expected a dict")
@@ -93,21 +81,18 @@ def _checked_row(rows: Indexed[Any], index: int) -> Mapping[str, Any]:
 
 
 def _find_column(
-    columns: Sequence[str], given: str | None, usual: tuple[str, ...], option: str, table: str
+    columns: Sequence[str], given: str | None, usual: Sequence[str], option: str, table: str
 ) -> str:
+    there = f"{table} has the columns {', '.join(columns)}"
     if given is not None:
         if given not in columns:
-            raise DataSetError(
-                f"{table} has no column {given!r} ({option}); there are {', '.join(columns)}"
-            )
+            raise DataSetError(f"{there}: {option} names {given!r}, expected one of them")
         return given
     found = [name for name in columns if _plain(name) in usual]
-    if len(found) == 1:
-        return found[0]
-    which = f"several can be it ({', '.join(found)})" if found else "none has a usual name"
-    raise DataSetError(
-        f"{table} has the columns {', '.join(columns)}: {which}; name it with {option}"
-    )
+    if len(found) != 1:
+        which = f"several can be it ({', '.join(found)})" if found else "none has a usual name"
+        raise DataSetError(f"{there}: {which}; name it with {option}")
+    return found[0]
 
 
 def _plain(name: str) -> str:
@@ -115,10 +100,9 @@ def _plain(name: str) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Reads a table: CSV with names in its first line, or a JSON object in each line.
+    """Reads a table: CSV with names in its first line, or a JSON object in each line; UTF-8.
 
-    Args:
-        path: the file, in UTF-8. Paths in it are relative to its folder.
+    Paths in it are relative to its folder.
 
     Raises:
         DataSetError: the file can't be read as such a table.

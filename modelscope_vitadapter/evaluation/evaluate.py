@@ -1,40 +1,40 @@
-"""The one function from a model and a dataset to metrics."""
+"""The one function from a model, in any form, and a dataset to metrics."""
 
-from __future__ import annotations
-
+import hashlib
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from modelscope_vitadapter.datasets.checks import check_dataset
-from modelscope_vitadapter.datasets.dataset import (
-    EMPTY,
-    SegmentationDataset,
-    classes_of,
-    identity_of,
-)
+import torch
+
+from modelscope_vitadapter.config.settings import parse_adapter_form
+from modelscope_vitadapter.datasets.dataset import SegmentationDataset, classes_of, identity_of
 from modelscope_vitadapter.datasets.open_dataset import open_dataset
+from modelscope_vitadapter.datasets.reading import check_dataset
+from modelscope_vitadapter.devices import arrange_network, torch_device
 from modelscope_vitadapter.distributed import (
     first_process_does,
     joined_processes,
+    own_device_name,
     process_count,
-    process_index,
     runs_on_cpu,
 )
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
-from modelscope_vitadapter.evaluation.models import model_identity, opened_segmenter
 from modelscope_vitadapter.evaluation.result import Evaluation, published_metrics
 from modelscope_vitadapter.evaluation.resume import SavedCounts
 from modelscope_vitadapter.logs import get_logger
-from modelscope_vitadapter.segmenter import Segmenter
+from modelscope_vitadapter.segmenter import Segmenter, model_directory
 
 DATA_OPTIONS = {"split", "label_ids", "classes", "image_column", "label_column", "skip_missing"}
 """Options that are `open_dataset`'s."""
 
-logger = get_logger()
+SAMPLED_WEIGHTS = 1024
+"""Numbers of each weight that tell models apart: reading all of a large one takes seconds."""
 
 
 def evaluate(
@@ -50,7 +50,8 @@ def evaluate(
 ) -> Evaluation:
     """Measures a model on a dataset.
 
-    Started by `torchrun`, the processes share the images, and each returns the whole result.
+    Started by `torchrun`, the processes share the images, and each returns the whole result, which
+    `result.format_table` and `write_plot` show.
 
     Args:
         model: id, directory, `Segmenter`, model object or pipeline.
@@ -68,21 +69,15 @@ def evaluate(
             `classes` are of `open_dataset`; `torch_dtype`, `adapter_form`, `window_batch_size` and
             `trust_remote_code`, where `model` is an id or a directory, are of `Segmenter.load`.
 
-    Returns:
-        The result; `result.format_table` and `plot.write_plot` show it.
-
     Raises:
         DataSetError: the dataset can't be used; the message names the file.
-        ConfigError, CheckpointError: the model can't be used.
+        ConfigError, CheckpointError, TypeError: the model can't be used.
     """
     of_data = {name: options.pop(name) for name in DATA_OPTIONS if name in options}
     dataset = open_dataset(data, **of_data)
-    total = len(dataset)
-    if total == 0:
-        raise DataSetError(EMPTY)
     if limit is not None and limit < 1:
         raise DataSetError(f"limit={limit}: expected at least 1 image")
-    count = min(total, limit or total)
+    count = min(len(dataset), limit or len(dataset))
     with (
         joined_processes(on_gpu=not runs_on_cpu(device)),
         opened_segmenter(model, device=device, **options) as segmenter,
@@ -116,8 +111,8 @@ def _measured(
         saved=saved,
         progress=progress,
     )
-    if saved is not None and process_index() == 0:
-        saved.remove()
+    if saved is not None:
+        first_process_does(saved.remove)
     return Evaluation(
         model=name,
         data=str(getattr(dataset, "name", type(dataset).__name__)),
@@ -143,12 +138,7 @@ def _name(model: Any) -> str:
 
 
 def _check_classes(data: Sequence[str] | None, model: Sequence[str]) -> None:
-    """Compares the classes that a dataset names with the model's.
-
-    Raises:
-        DataSetError: there are more or fewer, or the same in another order: every metric would be
-            wrong.
-    """
+    """Refuses a dataset of more, fewer or reordered classes: every metric would be wrong."""
     if data is None:
         return
     if len(data) != len(model):
@@ -156,20 +146,91 @@ def _check_classes(data: Sequence[str] | None, model: Sequence[str]) -> None:
             f"the dataset names {len(data)} classes, the model has {len(model)}: give the dataset "
             "that the model is for, or another model"
         )
-    others = [k for k in range(len(data)) if _plain(data[k]) != _plain(model[k])]
-    if others and sorted(map(_plain, data)) == sorted(map(_plain, model)):
+    plain = [[re.sub(r"\W|_", "", name.lower()) for name in names] for names in (data, model)]
+    others = [k for k in range(len(data)) if plain[0][k] != plain[1][k]]
+    if others and sorted(plain[0]) == sorted(plain[1]):
         raise DataSetError(
             f"the dataset has the model's classes in another order: class {others[0]} is "
             f"{data[others[0]]!r} there and {model[others[0]]!r} in the model; translate the ids, "
             "for example with label_ids=LabelIds(mapping=...)"
         )
     if others:
-        logger.warning(
+        get_logger().warning(
             "%d of %d classes have other names in the dataset than in the model; the first is "
             "class %d, %r and %r",
             *(len(others), len(data), others[0], data[others[0]], model[others[0]]),
         )
 
 
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
+@contextmanager
+def opened_segmenter(
+    model: Any, *, device: str | None = None, **options: Any
+) -> Iterator[Segmenter]:
+    """A model in the form in which it is evaluated, for the time of a `with` block.
+
+    Arguments are those of `evaluate`. Of several processes each takes the GPU of its number. An
+    object that was in training mode is in it again afterwards.
+
+    Raises:
+        TypeError: it is no model of this package, or an object with an option of `Segmenter.load`.
+    """
+    if isinstance(model, str | os.PathLike):
+        name, place = os.fspath(model), _device(device or "gpu")
+        first_process_does(lambda: str(model_directory(name)))  # one of several downloads it
+        segmenter = Segmenter.load(model_directory(name), device=place, **options)
+        arrange_network(segmenter.network, place)
+    else:
+        segmenter = model if isinstance(model, Segmenter) else _of_object(model)
+        given = [name for name, value in options.items() if value]
+        if given:
+            raise TypeError(
+                f"{given[0]}: expected only with the id or directory of a model; this "
+                f"{type(model).__name__} is loaded already"
+            )
+        if device is not None:
+            segmenter.network.to(_device(device))
+    network = segmenter.network
+    was_training = network.training
+    network.eval()
+    try:
+        yield segmenter
+    finally:
+        network.train(was_training)
+
+
+def _of_object(model: Any) -> Segmenter:
+    """The segmenter of a model object or pipeline."""
+    owner = model if hasattr(model, "segmenter") else getattr(model, "model", None)
+    segmenter = getattr(owner, "segmenter", None)
+    if owner is None or not isinstance(segmenter, Segmenter):
+        raise TypeError(
+            f"{type(model).__name__} can't be evaluated: expected the id or directory of a "
+            "ViT-Adapter segmentation model, a Segmenter, or a model object or pipeline of this "
+            "package"
+        )
+    if owner is not model:
+        model.prepare_model()  # a pipeline moves its model to its device before the first call
+    segmenter.network = owner.model  # it may have been replaced, as by a quantised one
+    return segmenter
+
+
+def _device(name: str) -> torch.device:
+    """The device that a name of `pipeline()` means; `gpu` is the CPU where there is no CUDA."""
+    has_cuda = torch.cuda.is_available()
+    kind, _, number = own_device_name(name, has_cuda=has_cuda).lower().partition(":")
+    if kind in ("gpu", "cuda"):
+        return torch.device(f"cuda:{number or 0}" if has_cuda else "cpu")
+    return torch_device(name) or torch.device(name)
+
+
+def model_identity(segmenter: Segmenter, adapter_form: str | None = None) -> str:
+    """A text that is another one for other weights (by some of their numbers) or settings."""
+    digest = hashlib.sha256()
+    for name, weight in segmenter.network.state_dict().items():
+        flat = weight.detach().reshape(-1)
+        sample = flat[:: max(1, flat.numel() // SAMPLED_WEIGHTS)].float().cpu().numpy()
+        digest.update(f"{name}{tuple(weight.shape)}".encode())
+        digest.update(sample.tobytes())
+    config, form = segmenter.config, parse_adapter_form(adapter_form)
+    digest.update(repr((config.settings, config.transform, segmenter.dtype, form)).encode())
+    return f"model {digest.hexdigest()[:16]}"

@@ -1,19 +1,19 @@
 """Takes a confusion matrix: images through a model, one after the other."""
 
-from __future__ import annotations
-
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from modelscope_vitadapter.datasets.dataset import EMPTY, SegmentationDataset
-from modelscope_vitadapter.datasets.reading import LabelledImage, read_ahead, read_sample
+from modelscope_vitadapter.datasets.reading import LabelledImage, read_sample
 from modelscope_vitadapter.distributed import (
     first_process_does,
     process_count,
@@ -21,16 +21,15 @@ from modelscope_vitadapter.distributed import (
     summed,
 )
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix
-from modelscope_vitadapter.evaluation.metrics import metrics
+from modelscope_vitadapter.evaluation.metrics import ConfusionMatrix, metrics
 from modelscope_vitadapter.evaluation.resume import Counted, SavedCounts
 
 Segment = Callable[[Iterable[NDArray[np.uint8]]], Iterable[NDArray[Any]]]
 """Images `(H, W, 3)` BGR to class maps `(H, W)`, in order; it may ask for some more images before
 it gives the first class map."""
 
-READ_AHEAD = 4
-"""Images that are read before the model asks for them."""
+READ_AHEAD, READERS = 4, 2
+"""Images that are read before the model asks for them, and the threads that read them."""
 
 FILE_SECONDS = 30.0
 """Time between two lines of progress where they go to a file, in which each of them stays."""
@@ -47,7 +46,7 @@ def confusion_matrix(
 ) -> ConfusionMatrix:
     """Counts how a model's class maps agree with a dataset.
 
-    Several processes share the images; each of these is counted by one of them.
+    Several processes share the images, and each gets the confusion matrix over all of them.
 
     Args:
         segment: the model.
@@ -59,29 +58,24 @@ def confusion_matrix(
         progress: show a bar with the time left and the running mIoU on standard error; of several
             processes the first does, of its share.
 
-    Returns:
-        The confusion matrix over all processes, in each of them.
-
     Raises:
         DataSetError: the dataset is empty; or a file, named in the message, can't be used.
     """
     total = len(dataset)
     if total == 0:
         raise DataSetError(EMPTY)
-    before = Counted.nothing(num_classes, total)
+    before, here = Counted(num_classes, total), Counted(num_classes, total)
     if saved is not None:  # the first process gathers, since that changes the files
         before = first_process_does(lambda: saved.gather(num_classes, total))
     left = np.flatnonzero(~before.done[:limit])
     share = left[process_index() :: process_count()].tolist()
-    here = Counted.nothing(num_classes, total)
     try:
         _count(segment, dataset, share, before, here, saved, progress)
     finally:
         if saved is not None and here.done.any():
             saved.save(here, process_index(), now=True)
-    matrix = ConfusionMatrix(num_classes)
-    matrix.counts = before.counts + summed(torch.from_numpy(here.counts)).numpy()
-    return matrix
+    before.counts += summed(torch.from_numpy(here.counts)).numpy()
+    return before
 
 
 def _count(
@@ -94,15 +88,13 @@ def _count(
     progress: bool,
 ) -> None:
     """Counts this process's share of the images into `here`."""
-    matrix = ConfusionMatrix(len(here.counts))
-    matrix.counts = here.counts  # shared: what is counted is what is saved
     with (
-        closing(_answers(segment, dataset, share, matrix.num_classes)) as answers,
+        closing(_answers(segment, dataset, share, here.num_classes)) as answers,
         _bar(before, len(share), show=progress) as bar,
     ):
         for index, class_map, classes, name in answers:
             try:
-                matrix.update(class_map, classes)
+                here.update(class_map, classes)
             except DataSetError as error:
                 raise DataSetError(f"{name}: {error}") from error
             here.done[index] = True
@@ -113,15 +105,10 @@ def _count(
             bar.update()
             if saved is not None:
                 saved.save(here, process_index())
-    if not here.done[share].all():
-        given = int(here.done.sum())
-        raise DataSetError(f"the model gave {given} class maps for {len(share)} images")
 
 
 def _bar(before: Counted, images: int, *, show: bool) -> Any:
     """A bar of this process's images; alone it counts those of earlier runs too."""
-    from tqdm import tqdm
-
     count = process_count()
     earlier = int(before.done.sum()) if count == 1 else 0
     return tqdm(
@@ -142,15 +129,33 @@ def _answers(
     """Reads and segments images; yields index, class map, true classes and name of each."""
     waiting: deque[tuple[int, NDArray[np.int16], str]] = deque()
 
-    def read(index: int) -> tuple[int, LabelledImage]:
-        return index, read_sample(dataset[index], dataset.label_ids, num_classes)
-
     def images() -> Iterator[NDArray[np.uint8]]:
-        for index, labelled in reading:
+        for index, labelled in zip(indices, reading, strict=True):
             waiting.append((index, labelled.classes, labelled.name))
             yield labelled.image
 
-    with closing(read_ahead(read, indices, ahead=READ_AHEAD)) as reading:
+    with closing(_read_ahead(dataset, indices, num_classes)) as reading:
         for class_map in segment(images()):
             index, classes, name = waiting.popleft()
             yield index, np.asarray(class_map), classes, name
+
+
+def _read_ahead(
+    dataset: SegmentationDataset, indices: list[int], num_classes: int
+) -> Generator[LabelledImage, None, None]:
+    """Reads images in order, in threads, before they are asked for; what fails is raised then."""
+
+    def read(index: int) -> LabelledImage:
+        return read_sample(dataset[index], dataset.label_ids, num_classes)
+
+    waiting: deque[Future[LabelledImage]] = deque()
+    pool = ThreadPoolExecutor(READERS)
+    try:
+        for index in indices:
+            waiting.append(pool.submit(read, index))
+            if len(waiting) > READ_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

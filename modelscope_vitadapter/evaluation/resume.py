@@ -1,7 +1,5 @@
 """What an evaluation that was stopped goes on from: counts, and which images are in them."""
 
-from __future__ import annotations
-
 import glob
 import time
 import zipfile
@@ -9,31 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modelscope_vitadapter.checkpoint.save import written_aside
 from modelscope_vitadapter.errors import DataSetError
-
-FORMAT = 1
-"""Number of the file's form."""
+from modelscope_vitadapter.evaluation.metrics import ConfusionMatrix
 
 
-@dataclass
-class Counted:
-    """Counts over some images of a dataset.
+class Counted(ConfusionMatrix):
+    """Counts over some images of a dataset; `done`, `(N,)` bool, tells which are in them."""
 
-    Attributes:
-        counts: `(K, K)` int64, see `ConfusionMatrix`.
-        done: `(N,)` bool: the images that are in them.
-    """
-
-    counts: NDArray[np.int64]
-    done: NDArray[np.bool_]
-
-    @classmethod
-    def nothing(cls, num_classes: int, images: int) -> Counted:
-        """Of no image."""
-        return cls(np.zeros((num_classes, num_classes), np.int64), np.zeros(images, np.bool_))
+    def __init__(self, num_classes: int, images: int) -> None:
+        super().__init__(num_classes)
+        self.done = np.zeros(images, np.bool_)
 
 
 @dataclass
@@ -44,9 +29,7 @@ class SavedCounts:
     run begins, the first process gathers what is there in `NAME` itself.
 
     Attributes:
-        path: the file.
-        identity: text that tells dataset, model and options from others; a file with another one
-            is refused.
+        identity: tells dataset, model and options from others; a file with another is refused.
         seconds: time between two savings at least.
     """
 
@@ -61,12 +44,12 @@ class SavedCounts:
         Raises:
             DataSetError: a file is of another evaluation, or is damaged.
         """
-        total = Counted.nothing(num_classes, images)
+        total = Counted(num_classes, images)
         parts = self._parts()
         for path in (self.path, *parts):
             if not path.is_file():
                 continue
-            found = self._read(path, total)
+            found = self._read(path, num_classes, images)
             overlap = found.done & total.done
             if (found.done == overlap).all():
                 continue  # gathered by a run that ended before it could remove it
@@ -91,7 +74,7 @@ class SavedCounts:
             self._saved = moment
 
     def remove(self) -> None:
-        """Removes all files: the evaluation is complete."""
+        """Removes all files, once the evaluation is complete."""
         for path in (self.path, *self._parts()):
             path.unlink(missing_ok=True)
 
@@ -99,32 +82,26 @@ class SavedCounts:
         found = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.part*"))
         return [path for path in found if path.suffix[5:].isdigit()]
 
-    def _read(self, path: Path, expected: Counted) -> Counted:
+    def _read(self, path: Path, num_classes: int, images: int) -> Counted:
+        found = Counted(num_classes, images)
         try:
             with np.load(path, allow_pickle=False) as stored:
-                form, identity = int(stored["format"]), str(stored["identity"])
-                counts, done = stored["counts"], stored["done"]
+                identity = str(stored["identity"])
+                found.counts[:], found.done[:] = stored["counts"], stored["done"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DataSetError(
                 f"{str(path)!r} is no saved state of an evaluation ({type(error).__name__}: "
                 f"{error}); remove it, or choose another name"
             ) from error
-        if form != FORMAT or identity != self.identity:
+        if identity != self.identity:
             raise DataSetError(
                 f"{str(path)!r} is the state of another evaluation, so this one can't go on from "
                 f"it; remove it, or choose another name. There: {identity}. Here: {self.identity}"
             )
-        if counts.shape != expected.counts.shape or done.shape != expected.done.shape:
-            raise DataSetError(f"{str(path)!r} has other sizes than it should; remove it")
-        return Counted(counts.astype(np.int64), done.astype(np.bool_))
+        return found
 
     def _write(self, path: Path, counted: Counted) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(path) as aside, aside.open("wb") as file:
-            np.savez(
-                file,
-                format=np.int64(FORMAT),
-                identity=np.str_(self.identity),
-                counts=counted.counts,
-                done=counted.done,
-            )
+            identity = np.str_(self.identity)
+            np.savez(file, identity=identity, counts=counted.counts, done=counted.done)

@@ -1,32 +1,23 @@
 """Arrays as images: shape, type and value range."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelscope_vitadapter.errors import ImageError, ImageTypeError
-from modelscope_vitadapter.images.naming import describe
 from modelscope_vitadapter.logs import get_logger
 
 _EXPECTED = "expected (H, W, 3) BGR, (H, W, 4) BGRA, (H, W) or (H, W, 1) grey, values 0 to 255"
 
-_logger = get_logger()
 
-
-def array_to_bgr(array: NDArray[Any], name: str | None = None) -> NDArray[Any]:
-    """Turns an array into a BGR image.
-
-    As in the built-in pipeline of ModelScope, three channels are blue, green, red, a grey image
-    is repeated three times, and floats stay floats. Booleans stand for black and white, an alpha
-    channel is dropped, other integer types are accepted where their values fit into 8 bits.
+def array_to_bgr(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Turns an array into a BGR image, as the built-in pipeline of ModelScope does.
 
     Args:
-        array: `(H, W, 3)` BGR, `(H, W, 4)` BGRA, `(H, W)` or `(H, W, 1)` grey; bool, or integer
-            or float of any width with values in 0..255. Any strides; it is never modified.
-        name: how error messages call the input; a description of the array if None.
+        array: `(H, W, 3)` BGR, `(H, W, 4)` BGRA, whose alpha is dropped, `(H, W)` or `(H, W, 1)`
+            grey; integers or floats of any width in 0..255, or bools. It is never modified.
+        name: how error messages call it.
 
     Returns:
         `(H, W, 3)` BGR, C-contiguous and writable, a copy: float32 in 0..255 for a float array,
@@ -37,7 +28,6 @@ def array_to_bgr(array: NDArray[Any], name: str | None = None) -> NDArray[Any]:
         ImageError: the shape or a value is none of an image.
     """
     array = np.asarray(array)
-    name = name or describe(array)
     if array.dtype.kind not in "buif":
         raise ImageTypeError(
             f"{name} holds elements of type {array.dtype}; {_EXPECTED}, uint8 or float"
@@ -52,12 +42,11 @@ def array_to_bgr(array: NDArray[Any], name: str | None = None) -> NDArray[Any]:
 
 
 def _check_shape(array: NDArray[Any], name: str) -> None:
-    shape = array.shape
+    shape, hint = array.shape, ""
     if array.size == 0:
         raise ImageError(f"{name} is empty; {_EXPECTED}")
     if array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4)):
         return
-    hint = ""
     if array.ndim == 3 and shape[0] in (1, 3, 4) and shape[2] > 5:
         hint = "; the channels seem to come first: pass array.transpose(1, 2, 0)"
     elif array.ndim == 4:
@@ -75,17 +64,14 @@ def _to_pixels(array: NDArray[Any], name: str) -> NDArray[Any]:
     if array.dtype == np.uint8:
         return array
     low, high = array.min(), array.max()
-    if array.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
+    is_float = array.dtype.kind == "f"
+    if is_float and not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError(f"{name} holds NaN or infinite values; {_EXPECTED}")
     if low < 0 or high > 255:
         raise ImageError(f"{name} holds values from {low} to {high}; {_EXPECTED}: scale it first")
-    if array.dtype.kind == "f":
-        if 0 < high <= 1:
-            _logger.warning(
-                "%s holds values from %s to %s, taken as 0 to 255; multiply by 255 if 1 is white",
-                name,
-                low,
-                high,
-            )
-        return array.astype(np.float32)
-    return array.astype(np.uint8)
+    if is_float and 0 < high <= 1:
+        get_logger().warning(
+            "%s holds values from %s to %s, taken as 0 to 255; multiply by 255 if 1 is white",
+            *(name, low, high),
+        )
+    return array.astype(np.float32 if is_float else np.uint8)

@@ -1,10 +1,8 @@
 """Images that are small as files and take hours or all memory to decode.
 
-Here is what a limit on pixels does not bound, told from the bytes before Pillow sees them. A bound
-on what Pillow reads would not do: of all these files it reads each byte but once or twice.
+What a limit on pixels does not bound is told from the bytes before Pillow sees them. A bound on
+what Pillow reads would not do: of all these files it reads each byte but once or twice.
 """
-
-from __future__ import annotations
 
 import re
 import struct
@@ -12,45 +10,34 @@ import struct
 from modelscope_vitadapter.errors import ImageError
 
 MAX_SCANS = 100
-"""Passes over a JPEG's pixels, which each can take a few bytes. Files in use have some ten; libtiff
-refuses more than 100 as well (`LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER`)."""
+"""Passes over a JPEG's pixels, which each can take a few bytes. Files in use have some ten."""
 
 MAX_EXIF_PARTS = 64
 """Segments of 64 KiB that a JPEG's EXIF data may have; each copies all that came before it."""
 
 MAX_TABLE = 2**18
-"""Numbers in one entry of a TIFF file's directory, and entries in it.
-
-An image of 65536 rows of four channels has as many strips at most. Pillow makes objects of some
-hundred bytes of each.
-"""
+"""Numbers in one entry of a TIFF file's directory, of which Pillow makes objects, and entries in
+it. An image of 65536 rows of four channels has as many strips at most."""
 
 # What a segment with a length follows, and the end; not a stuffed byte or a restart within pixels.
 _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
 _SCAN, _END, _EXIF = 0xDA, 0xD9, 0xE1
 
-_STRIPS = {273, 279, 324, 325}
-_BYTES = {1, 2, 7}
-"""TIFF's types of which Pillow makes no object for each element."""
+_STRIPS, _BYTES = {273, 279, 324, 325}, {1, 2, 7}
+"""Tags of places of strips; TIFF's types of which Pillow makes no object for each element."""
 
 
 def refuse_bombs(content: bytes, name: str) -> None:
-    """Refuses an image whose bytes ask for far more work than its pixels.
-
-    Args:
-        content: the whole file.
-        name: how error messages call it.
+    """Refuses a file whose bytes ask for far more work than its pixels.
 
     Raises:
-        ImageError: a JPEG has more than `MAX_SCANS` scans or `MAX_EXIF_PARTS` segments of EXIF
-            data; or a TIFF file's directory has more than `MAX_TABLE` entries, or numbers in one.
+        ImageError: a JPEG or TIFF file has more of something than the limits above.
     """
+    found = ""
     if content.startswith(b"\xff\xd8"):
         found = _jpeg_bomb(content)
-    elif content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    elif content.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         found = _tiff_bomb(content)
-    else:
-        return
     if found:
         raise ImageError(
             f"{name} has {found}, which would take very long to decode; expected an image as "

@@ -1,24 +1,21 @@
 """Encoded images and PIL images, as BGR arrays."""
 
-from __future__ import annotations
-
 import io
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from modelscope_vitadapter.errors import ImageError, ImageMemoryError
 from modelscope_vitadapter.images.arrays import array_to_bgr
 from modelscope_vitadapter.images.bombs import refuse_bombs
 
 MAX_PIXELS = 178_956_970
-"""Largest image that is read unless told otherwise, in pixels: where Pillow's default speaks of a
-decompression bomb."""
+"""Largest image that is read unless told otherwise: where Pillow speaks of a decompression bomb."""
 
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF", "JPEG2000", "MPO", "PPM"),
@@ -32,44 +29,26 @@ BAND_PIXELS = 2**20
 """Pixels that are converted at a time: beside Pillow's image and the result little is held."""
 
 MAX_EXIF_BYTES = 2**22
-"""EXIF data that is looked at: Pillow makes an object of each number in it. Cameras write
-64 KiB at most."""
+"""EXIF data that is looked at, since Pillow makes an object of each number in it."""
 
 CheckSize = Callable[[str, tuple[int, int]], None]
 """Called with the name of an input and its `(height, width)` before its pixels are decoded; raises
 where they can't be taken."""
 
-_Convert = Callable[[Image.Image], NDArray[np.uint8]]
-
-_TURNS = {  # EXIF 2.32, 4.6.4 A: how the image is set upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 
 def decode_image(
-    content: bytes,
-    name: str,
-    *,
-    max_pixels: int | None = None,
-    check_size: CheckSize | None = None,
+    content: bytes, name: str, *, max_pixels: int | None = None, check_size: CheckSize | None = None
 ) -> NDArray[Any]:
-    """Decodes an image of one of `FORMATS`.
+    """Decodes an image of one of `FORMATS`; of an animation the first frame.
 
-    Ordinary images give what ModelScope's `load_image` gives: the orientation of EXIF is applied,
-    then the image is converted to RGB. Of an animation the first frame counts. Other than there,
-    16-bit grey images are scaled (see `pil_to_bgr`), not clipped, and EXIF data that can't be read
-    is passed over.
+    The pixels are those of ModelScope's `load_image`, upright as EXIF says. Other than there,
+    16-bit grey images are scaled, not clipped, and EXIF data that can't be read is passed over.
 
     Args:
         content: the whole file.
         name: how error messages call the input.
-        max_pixels: see `check_pixels`.
+        max_pixels: most pixels; if None, `MAX_PIXELS`, or Pillow's own limit where the program
+            has lowered it.
         check_size: see `CheckSize`.
 
     Returns:
@@ -77,92 +56,63 @@ def decode_image(
 
     Raises:
         ImageMemoryError: the memory for it is not there.
-        ImageError: the content is no image, is cut short, has too many pixels, or asks for far
-            more work than its pixels (see `refuse_bombs`).
+        ImageError: the content is no image, is cut short, or asks for too much.
     """
-    with _decoding(name), open_image(content, name) as image:
-        check_pixels(image, name, max_pixels)
+    with _decoding(name), open_image(content, name, max_pixels) as image:
         if check_size is not None:
             check_size(name, (image.height, image.width))
-        return _to_bgr(_upright(image), name)
-
-
-def pil_to_bgr(image: Image.Image, name: str, *, max_pixels: int | None = None) -> NDArray[Any]:
-    """Turns a PIL image of any mode into a BGR image.
-
-    Orientation tags of a PIL image are not applied, as in the built-in pipeline. Alpha is
-    dropped. 16-bit grey (`I;16`, and `I` with values above 255) becomes `round(value / 257)`, so
-    that 65535 is white; `I` with values up to 255 is taken as it is; `F` stays float.
-
-    Args:
-        image: it is loaded if it was opened lazily, and never modified.
-        name: how error messages call the input.
-        max_pixels: see `check_pixels`.
-
-    Returns:
-        As `decode_image`.
-
-    Raises:
-        ImageMemoryError: the memory for it is not there.
-        ImageError: the image is empty, too large, cut short, or holds values outside its range.
-    """
-    check_pixels(image, name, max_pixels)
-    with _decoding(name):
+        _turn_upright(image)
         return _to_bgr(image, name)
 
 
-def open_image(content: bytes, name: str, formats: Sequence[str] = FORMATS) -> ImageFile.ImageFile:
-    """Opens an encoded image without decoding its pixels.
+def pil_to_bgr(image: Image.Image, name: str, *, max_pixels: int | None = None) -> NDArray[Any]:
+    """Turns a PIL image of any mode into a BGR image; arguments, result and errors as above.
+
+    Orientation tags are not applied, as in the built-in pipeline, and alpha is dropped. 16-bit
+    grey (`I;16`, and `I` with values above 255) becomes `round(value / 257)`, so that 65535 is
+    white; `I` with values up to 255 is taken as it is; `F` stays float.
+    """
+    with _decoding(name):
+        _check_pixels(image, name, max_pixels)
+        return _to_bgr(image, name)
+
+
+def open_image(content: bytes, name: str, max_pixels: int | None = None) -> ImageFile.ImageFile:
+    """Opens an encoded image without decoding its pixels; arguments as above.
 
     `Image.open` does the same but for its limit on pixels: that is a setting of the whole process,
-    so another limit for one call can't be had by it. The caller checks, see `check_pixels`.
-
-    Args:
-        content: the whole file.
-        name: how error messages call the input.
-        formats: what it may be, in Pillow's words; those that this Pillow lacks are passed over.
+    so another limit for one call can't be had by it.
 
     Raises:
-        ImageError: the content is empty, of no such format, or a bomb (see `refuse_bombs`).
+        ImageError: it is empty, of no such format, of no or too many pixels, or a bomb.
         Image.DecompressionBombError: its decoder keeps to Pillow's own limit (WebP, ICO).
     """
     if not content:
-        raise ImageError(
-            f"{name} is empty, expected an encoded image such as JPEG or PNG; save it anew"
-        )
+        raise ImageError(f"{name} is empty, expected an encoded image such as PNG; save it anew")
     refuse_bombs(content, name)
     Image.init()
-    for factory, accept in (Image.OPEN[kind] for kind in formats if kind in Image.OPEN):
+    for factory, accept in (Image.OPEN[kind] for kind in FORMATS if kind in Image.OPEN):
         try:
             accepted = accept is None or accept(content[:16])
             if accepted and not isinstance(accepted, str):  # a text says why it is not read
-                return factory(io.BytesIO(content), "")
+                image = factory(io.BytesIO(content), "")
+                break
         except (SyntaxError, IndexError, TypeError, struct.error):  # not of this format after all
             continue
-    raise ImageError(
-        f"{name} is no image that is read (it begins with {content[:12]!r}), expected an encoded "
-        f"image such as JPEG or PNG, of the formats {', '.join(formats)}; convert it first"
-    )
+    else:
+        raise ImageError(
+            f"{name} is no image that is read (it begins with {content[:12]!r}), expected one of "
+            f"the formats {', '.join(FORMATS)}; convert it first"
+        )
+    _check_pixels(image, name, max_pixels)
+    return image
 
 
-def check_pixels(image: Image.Image, name: str, max_pixels: int | None = None) -> None:
-    """Refuses an image without pixels, or with too many, by its size alone.
-
-    Args:
-        image: of any mode, decoded or not.
-        name: how error messages call the input.
-        max_pixels: most pixels; if None, `MAX_PIXELS`, or Pillow's own limit where the program
-            has lowered it.
-
-    Raises:
-        ImageError: it is empty or too large.
-    """
+def _check_pixels(image: Image.Image, name: str, max_pixels: int | None) -> None:
     width, height = image.size
     if width == 0 or height == 0:
-        raise ImageError(
-            f"{name} is empty: height {height}, width {width}, expected at least one pixel; save "
-            "it anew"
-        )
+        size = f"height {height}, width {width}"
+        raise ImageError(f"{name} is empty: {size}, expected at least one pixel; save it anew")
     if max_pixels is None:
         pillows = Image.MAX_IMAGE_PIXELS  # Pillow warns above it, and refuses above twice as many
         max_pixels = MAX_PIXELS if pillows is None else min(MAX_PIXELS, 2 * pillows)
@@ -196,21 +146,16 @@ def _decoding(name: str) -> Iterator[None]:
         ) from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The decoded image, turned as its EXIF orientation says; `image` may be closed."""
+def _turn_upright(image: Image.Image) -> None:
+    """Decodes an image and turns it as its EXIF orientation says."""
     image.load()  # TIFF turns itself, and has no orientation left after that
-    if len(image.info.get("exif") or b"") > MAX_EXIF_BYTES:
-        return image
     try:
-        orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
-        turn = _TURNS.get(orientation)
+        if len(image.info.get("exif") or b"") <= MAX_EXIF_BYTES:
+            ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
     except Exception:  # damaged metadata says nothing about the pixels
-        return image
-    if turn is None:
-        return image
-    turned = image.transpose(turn)
-    image.close()  # gives its memory back: two are enough
-    return turned
+        pass
 
 
 def _to_bgr(image: Image.Image, name: str) -> NDArray[Any]:
@@ -218,32 +163,34 @@ def _to_bgr(image: Image.Image, name: str) -> NDArray[Any]:
     image.load()  # a lazily opened image is decoded here
     if image.mode == "F":
         return array_to_bgr(np.asarray(image), name)
-    convert = _conversion(image, name)
+    has_16_bits = _has_16_bits(image, name)
     width, height = image.size
     result = np.empty((height, width, 3), np.uint8)
     pixels = min(BAND_PIXELS, Image.MAX_IMAGE_PIXELS or BAND_PIXELS)  # `crop` refuses more
     rows = max(pixels // width, 1)
     for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        result[top:bottom] = convert(image.crop((0, top, width, bottom)))
+        band = slice(top, min(top + rows, height))
+        part = image.crop((0, band.start, width, band.stop))
+        if image.mode.startswith("I"):
+            grey = np.asarray(part).astype(np.int32)[:, :, None]
+            result[band] = (grey + 128) // 257 if has_16_bits else grey
+        else:
+            result[band] = _bgr_of_8_bits(part)
     return result
 
 
-def _conversion(image: Image.Image, name: str) -> _Convert:
-    """How a part of this image becomes `(H, W, 3)` BGR or `(H, W, 1)` grey."""
-    if image.mode.startswith("I;16"):
-        return _scale_16_bits
+def _has_16_bits(image: Image.Image, name: str) -> bool:
+    """Whether 65535 is white; 32-bit integers may be values of 8 or of 16 bits."""
     if image.mode != "I":
-        return _bgr_of_8_bits
-    low, high = image.getextrema()
-    if low < 0 or high > 65535:  # type: ignore[operator]  # two numbers, as there is one channel
+        return image.mode.startswith("I;16")
+    extrema: Any = image.getextrema()  # two numbers, as there is one channel
+    low, high = extrema
+    if low < 0 or high > 65535:
         raise ImageError(
             f"{name} holds values from {low} to {high}, expected 0 to 255 (8 bits) or "
             "0 to 65535 (16 bits); scale it first"
         )
-    if high <= 255:  # type: ignore[operator]
-        return lambda part: np.asarray(part).astype(np.uint8)[:, :, None]
-    return _scale_16_bits
+    return bool(high > 255)
 
 
 def _bgr_of_8_bits(part: Image.Image) -> NDArray[np.uint8]:
@@ -253,9 +200,3 @@ def _bgr_of_8_bits(part: Image.Image) -> NDArray[np.uint8]:
         part = part.convert("RGB")
     pixels = np.frombuffer(part.tobytes("raw", "BGR"), np.uint8)
     return pixels.reshape(part.height, part.width, 3)
-
-
-def _scale_16_bits(part: Image.Image) -> NDArray[np.uint8]:
-    """Grey values in 0..65535 as round(value / 257)."""
-    values = (np.asarray(part).astype(np.int32) + 128) // 257
-    return values.astype(np.uint8)[:, :, None]

@@ -1,7 +1,5 @@
 """Short names of inputs for error messages."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping
@@ -18,37 +16,17 @@ def is_url(text: str) -> bool:
     return text[:8].lower().startswith(("http://", "https://"))
 
 
-def public_url(url: str) -> str:
-    """A URL without user name, password, query and fragment.
-
-    Signed addresses of object stores carry their secret in the query; error messages and logs
-    are no place for it.
-    """
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # a password with a slash in it is taken for a bad port
-    except ValueError:
-        if "@" in url:
-            return f"{url.partition('://')[0]}://..."
-        return shorten(re.split("[?#]", url)[0])
-    host = parts.netloc.rpartition("@")[2]
-    query = "?..." if parts.query else ""
-    return shorten(f"{parts.scheme}://{host}{parts.path}{query}")
-
-
 def describe(source: object) -> str:
-    """Names an input in one line for error messages: its path or address, size, or type.
+    """Names anything that may be handed over as an image: its path or address, size, or type.
 
-    Args:
-        source: anything that a caller may hand over as an image; its content isn't shown.
+    Signed addresses of object stores carry their secret in the query; error messages and logs are
+    no place for it, nor for a user name and password.
     """
     if isinstance(source, os.PathLike):
         return f"image file {shorten(str(source))!r}"
     if isinstance(source, str):
-        if is_url(source):
-            return f"URL {public_url(source)!r}"
         if "://" in source:
-            return f"address {public_url(source)!r}"
+            return f"{'URL' if is_url(source) else 'address'} {_without_secrets(source)!r}"
         return f"image file {shorten(source)!r}" if source else "an empty string"
     if isinstance(source, bytes | bytearray | memoryview):
         return f"{memoryview(source).nbytes} bytes"
@@ -59,6 +37,18 @@ def describe(source: object) -> str:
         return f"array of shape {source.shape}, {source.dtype}"
     if isinstance(source, Mapping):
         return f"dict with keys {shorten(str([str(key) for key in source]))}"
-    if source is None:
-        return "None"
     return f"object of type {type(source).__module__}.{type(source).__qualname__}"
+
+
+def _without_secrets(url: str) -> str:
+    """A URL without user name, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a password with a slash in it is taken for a bad port
+    except ValueError:
+        if "@" in url:
+            return f"{url.partition('://')[0]}://..."
+        return shorten(re.split("[?#]", url)[0])
+    host = parts.netloc.rpartition("@")[2]
+    query = "?..." if parts.query else ""
+    return shorten(f"{parts.scheme}://{host}{parts.path}{query}")

@@ -1,7 +1,5 @@
 """Whatever a caller hands over as an image, as a BGR array."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePath
@@ -13,40 +11,37 @@ from PIL import Image
 
 from modelscope_vitadapter.errors import ImageError, ImageTypeError
 from modelscope_vitadapter.images.arrays import array_to_bgr
-from modelscope_vitadapter.images.decode import MAX_PIXELS, CheckSize, decode_image, pil_to_bgr
+from modelscope_vitadapter.images.decode import CheckSize, decode_image, pil_to_bgr
 from modelscope_vitadapter.images.fetch import fetch_url, read_file
 from modelscope_vitadapter.images.naming import describe, is_url
 from modelscope_vitadapter.validation import shorten
-
-__all__ = ["MAX_PIXELS", "CheckSize", "image_column", "read_bytes", "read_image"]
 
 _ACCEPTED = (
     "expected a path, an http or https URL, the bytes of an image file, a PIL image, a numpy "
     "array (BGR, values 0 to 255) or a dict with one image column"
 )
 _IMAGE_KEYS = ("inputimage", "image", "img", "input", "file")
-_SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jp2", ".ppm"),
-    ".pgm",
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"}
+    | {".avif", ".heic", ".tga"}
 )
+"""Suffixes of image files, in lower case."""
 
 
 def read_image(
     source: object, *, max_pixels: int | None = None, check_size: CheckSize | None = None
 ) -> NDArray[Any]:
-    """Reads an image from anything that can be one.
+    """Reads an image from anything that can be one, with the pixels that ModelScope gives.
 
-    What the built-in pipeline of ModelScope accepts gives the same pixels as there. The
-    orientation of EXIF is applied to paths, URLs and bytes, never to PIL images and arrays.
+    The orientation of EXIF is applied to paths, URLs and bytes, never to PIL images and arrays.
 
     Args:
         source: path (str or Path), URL (http or https), bytes of an image file (bytes, bytearray,
             memoryview), PIL image of any mode, array (see `array_to_bgr`), or a dict with one
             image column (see `image_column`). It is never modified.
-        max_pixels: largest image that is decoded, `MAX_PIXELS` if None. Arrays are in memory
-            already: no limit.
-        check_size: called with a name of the input and its `(height, width)` as stored, before
-            anything of that size is made; raises where it can't be taken.
+        max_pixels: see `decode_image`. Arrays are in memory already: no limit.
+        check_size: see `CheckSize`; the size is as stored.
 
     Returns:
         `(H, W, 3)` BGR in 0..255, C-contiguous and writable, independent of `source`: float32
@@ -56,7 +51,7 @@ def read_image(
         ImageNotFoundError: the file, or the resource behind the URL, does not exist.
         ImageTypeError: the type of `source` holds no image.
         ImageMemoryError: the memory for it is not there.
-        ImageError: the file, the bytes or the values are none of an image.
+        ImageError: it is no image, or asks for too much.
     """
     if isinstance(source, Mapping):
         source = image_column(source)
@@ -69,19 +64,11 @@ def read_image(
         if check_size is not None:
             check_size(name, (source.height, source.width))
         return pil_to_bgr(source, name, max_pixels=max_pixels)
-    content = read_bytes(source)
-    return decode_image(content, name, max_pixels=max_pixels, check_size=check_size)
+    return decode_image(read_bytes(source), name, max_pixels=max_pixels, check_size=check_size)
 
 
 def read_bytes(source: object) -> bytes:
-    """Reads an encoded image.
-
-    Args:
-        source: path, URL, or the bytes themselves.
-
-    Raises:
-        ImageError: as `read_image`.
-    """
+    """Reads an encoded image from a path or URL, or from bytes; errors as of `read_image`."""
     name = describe(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
@@ -110,24 +97,20 @@ def read_bytes(source: object) -> bytes:
 
 
 def image_column(row: Mapping[Any, Any]) -> object:
-    """Picks the image out of a row of a dataset.
+    """Picks the image out of a row of a dataset, such as `{'image': 'photo.jpg', 'id': 7}`.
 
-    Rules, in this order: the form in which Hugging Face's `datasets` stores an image
-    (`{'bytes': ..., 'path': ...}`); the only column named image, img, input, file or InputImage,
-    in any case and with or without ModelScope's `:FILE`; the only value that can be an image.
-
-    Args:
-        row: names and values of one row, such as `{'InputImage:FILE': 'photo.jpg', 'id': 7}`.
-
-    Returns:
-        The value of that column: anything that `read_image` takes but another row.
+    Rules, in this order: the row is a stored image (see `stored_image`); the only column named
+    image, img, input, file or InputImage, in any case and with or without ModelScope's `:FILE`;
+    the only value that can be an image.
 
     Raises:
         ImageTypeError: no column, or more than one, can be the image.
     """
-    if _is_stored(row):
-        return _stored(row)
-    named = [key for key in row if _plain(key) in _IMAGE_KEYS and row[key] is not None]
+    stored = stored_image(row)
+    if stored is not None:
+        return stored
+    plain = {key: str(key).removesuffix(":FILE").lower() for key in row}
+    named = [key for key in row if plain[key] in _IMAGE_KEYS and row[key] is not None]
     if not named:
         named = [key for key in row if len(row) == 1 or _can_be_image(row[key])]
     if len(named) != 1:
@@ -137,39 +120,25 @@ def image_column(row: Mapping[Any, Any]) -> object:
             "a dict with a single column named 'image'"
         )
     value = row[named[0]]
-    if not isinstance(value, Mapping):
-        return value
-    if not _is_stored(value):
-        raise ImageTypeError(
-            f"{describe(value)} inside another dict is no image; expected a path, URL, bytes, "
-            "PIL image or array"
-        )
-    return _stored(value)
+    stored = stored_image(value) if isinstance(value, Mapping) else None
+    return value if stored is None else stored
 
 
-def _plain(key: object) -> str:
-    return str(key).removesuffix(":FILE").lower()
+def stored_image(value: Mapping[Any, Any]) -> object:
+    """The image in `{'bytes': ..., 'path': ...}`, Hugging Face's form; None in any other dict.
 
-
-def _is_stored(value: object) -> bool:
-    """Whether a value is an image as Hugging Face's `datasets` stores it."""
-    return (
-        isinstance(value, Mapping)
-        and set(value) <= {"bytes", "path"}
-        and any(value[key] is not None for key in value)
-    )
-
-
-def _stored(value: Mapping[Any, Any]) -> object:
-    # The path may be a name inside an archive, so the bytes come first.
-    return value["bytes"] if value.get("bytes") is not None else value["path"]
+    The bytes come first, since the path may be a name inside an archive.
+    """
+    if not set(value) <= {"bytes", "path"}:
+        return None
+    return value.get("path") if value.get("bytes") is None else value["bytes"]
 
 
 def _can_be_image(value: object) -> bool:
     if isinstance(value, str):
-        return is_url(value) or PurePath(value).suffix.lower() in _SUFFIXES
+        return is_url(value) or PurePath(value).suffix.lower() in IMAGE_SUFFIXES
     if isinstance(value, np.ndarray):
         return value.ndim in (2, 3)
-    return _is_stored(value) or isinstance(
-        value, Image.Image | os.PathLike | bytes | bytearray | memoryview
-    )
+    if isinstance(value, Mapping):
+        return stored_image(value) is not None
+    return isinstance(value, Image.Image | os.PathLike | bytes | bytearray | memoryview)

@@ -9,8 +9,7 @@ from modelscope.metrics.base import Metric
 from numpy.typing import NDArray
 
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.evaluation.confusion import ConfusionMatrix
-from modelscope_vitadapter.evaluation.metrics import metrics
+from modelscope_vitadapter.evaluation.metrics import ConfusionMatrix, metrics
 from modelscope_vitadapter.plugin.registration import METRIC, register
 
 CLASS_MAPS = ("class_map", "class_maps")

@@ -86,7 +86,7 @@ def has_palette() -> bool:
 
 def _semantic_seg_masks_to_image(masks: Any) -> Any:
     # Runs with ModelScope's globals, so it may use no name of this module.
-    from modelscope_vitadapter.images.drawing import semantic_seg_masks_to_image
+    from modelscope_vitadapter.images.writing import semantic_seg_masks_to_image
 
     return semantic_seg_masks_to_image(masks)
 

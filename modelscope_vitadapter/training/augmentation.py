@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from modelscope_vitadapter.config.settings import Size
 from modelscope_vitadapter.config.test_pipeline import InputTransform, Normalize, Resize
-from modelscope_vitadapter.datasets.dataset import IGNORED
+from modelscope_vitadapter.datasets.label_ids import IGNORED
 from modelscope_vitadapter.datasets.reading import LabelledImage
 from modelscope_vitadapter.training.photometric import distort, draw_distortion
 from modelscope_vitadapter.training.train_config import TrainConfig

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from modelscope_vitadapter.datasets.dataset import IGNORED, SegmentationDataset
+from modelscope_vitadapter.datasets.dataset import SegmentationDataset
+from modelscope_vitadapter.datasets.label_ids import IGNORED
 from modelscope_vitadapter.datasets.reading import LabelledImage, read_sample
 from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
 from modelscope_vitadapter.evaluation.metrics import metrics

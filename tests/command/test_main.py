@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from types import ModuleType
@@ -9,85 +10,95 @@ from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.version import __version__
 
 
-def subcommand(monkeypatch, run):
-    """A subcommand `try` that calls `run`."""
-    module = ModuleType("modelscope_vitadapter.command.try")
-    module.HELP = "tries"
-    module.add_arguments = lambda parser: parser.add_argument("--number", type=int, default=1)
-    module.run = run
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(command, "SUBCOMMANDS", ("try",))
+@pytest.fixture
+def subcommand(monkeypatch):
+    """Makes a subcommand `try` that calls a function, or raises an error."""
+
+    def make(outcome):
+        def run(arguments):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome(arguments)
+
+        module = ModuleType("modelscope_vitadapter.command.try")
+        module.HELP = "tries"
+        module.add_arguments = lambda parser: parser.add_argument("--number", type=int, default=1)
+        module.run = run
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(command, "SUBCOMMANDS", ("try",))
+
+    return make
 
 
-def raising(error):
-    def run(arguments):
-        raise error
-
-    return run
-
-
-def test_a_subcommand_gets_its_arguments_and_gives_the_exit_code(monkeypatch):
-    subcommand(monkeypatch, lambda arguments: arguments.number)
+def test_a_subcommand_gets_its_arguments_and_gives_the_exit_code(subcommand):
+    subcommand(lambda arguments: arguments.number)
     assert command.main(["try", "--number", "5"]) == 5
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "code", "says"),
     [
-        (DataSetError("folder 'x' is empty"), "folder 'x' is empty"),
-        (FileNotFoundError(2, "No such file", "x"), "[Errno 2] No such file: 'x'"),
-        (RuntimeError("of another library"), "RuntimeError: of another library"),
-        (KeyError("x"), "KeyError: 'x'"),
-        (ValueError(), "ValueError: "),
+        (DataSetError("folder 'x' is empty"), 2, "folder 'x' is empty"),
+        (FileNotFoundError(2, "No such file", "x"), 2, "[Errno 2] No such file: 'x'"),
+        (RuntimeError("of another library"), 2, "RuntimeError: of another library"),
+        (KeyError("x"), 2, "KeyError: 'x'"),
+        (ValueError(), 2, "ValueError: "),
+        (KeyboardInterrupt(), 130, "stopped"),
     ],
 )
-def test_an_error_is_a_line_and_exit_code_2(monkeypatch, capsys, error, says):
-    subcommand(monkeypatch, raising(error))
-    assert command.main(["try"]) == 2
+def test_an_error_is_a_line_and_an_exit_code(subcommand, capsys, error, code, says):
+    subcommand(error)
+    assert command.main(["try"]) == code
     found = capsys.readouterr()
     assert found.err == f"vitadapter try: {says}\n"
     assert found.out == ""
 
 
-def test_the_traceback_is_there_where_asked_for(monkeypatch):
-    subcommand(monkeypatch, raising(DataSetError("x")))
+def test_the_traceback_is_there_where_asked_for(subcommand):
+    subcommand(DataSetError("x"))
     with pytest.raises(DataSetError):
         command.main(["try", "--traceback"])
 
 
-def test_an_interrupt_is_no_error(monkeypatch, capsys):
-    subcommand(monkeypatch, raising(KeyboardInterrupt()))
-    assert command.main(["try"]) == 130
-    assert capsys.readouterr().err == "vitadapter try: stopped\n"
+TOLD = """
+import contextlib, io, json, sys
+from modelscope_vitadapter.command.main import main
+shown = io.StringIO()
+with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as end:
+        code = end.code
+heavy = {"torch", "numpy", "modelscope", "cv2", "PIL", "tqdm", "matplotlib", "datasets"}
+print(json.dumps([code, shown.getvalue(), sorted(heavy & set(sys.modules))]))
+"""
+EVALUATE, TRAIN = ["evaluate", "MODEL", "DATA"], ["train", "MODEL", "DATA", "--output", "nowhere"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["evaluate"], ["evaluate", "a"]])
-def test_wrong_arguments_are_exit_code_2(arguments, capsys):
-    with pytest.raises(SystemExit) as caught:
-        command.main(arguments)
-    assert caught.value.code == 2
-    assert "usage: vitadapter" in capsys.readouterr().err
-
-
-def test_every_subcommand_has_help(capsys):
-    for arguments in (["--help"], *([name, "--help"] for name in command.SUBCOMMANDS)):
-        with pytest.raises(SystemExit) as caught:
-            command.main(arguments)
-        assert caught.value.code == 0
-    shown = capsys.readouterr().out
-    assert "evaluate" in command.SUBCOMMANDS
-    for name in command.SUBCOMMANDS:
-        assert f"usage: vitadapter {name}" in shown
-
-
-def test_help_and_version_are_there_without_heavy_imports():
-    code = (
-        "import sys\n"
-        "from modelscope_vitadapter.command.main import main\n"
-        "try:\n    main(['--version'])\nexcept SystemExit:\n    pass\n"
-        "print(sorted({'torch', 'modelscope', 'matplotlib', 'datasets'} & set(sys.modules)))\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.splitlines() == [f"vitadapter {__version__}", "[]"]
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--help"], 0, "usage: vitadapter "),
+        (["--version"], 0, f"vitadapter {__version__}"),
+        (["nothing"], 2, "invalid choice"),
+        (["evaluate", "a"], 2, "usage: vitadapter evaluate"),
+        (["evaluate", "--help"], 0, "--label-ids {as-is,coco-stuff-182,reduce-zero}"),
+        ([*EVALUATE, "--label-ids", "x"], 2, "invalid choice: 'x'"),
+        (["train", "--help"], 0, "--learning-rate"),
+        ([*TRAIN, "--iters", "many"], 2, "invalid int value"),
+        ([*TRAIN, "--freeze", "head"], 2, "invalid choice"),
+        ([*TRAIN, "--learning-rate", "-1"], 2, "learning_rate is -1.0: expected a number above 0"),
+        ([*TRAIN, "--crop", "100"], 2, "crop is 100: expected a multiple of 32"),
+        ([*TRAIN, "--classes", "nowhere.txt"], 2, "no file 'nowhere.txt'"),
+        ([*TRAIN, "--resume"], 2, "there is no checkpoint"),
+    ],
+)
+def test_help_and_mistakes_in_arguments_are_told_before_anything_heavy_is_imported(
+    arguments, code, says
+):
+    command_line = [sys.executable, "-c", TOLD, *arguments]
+    done = subprocess.run(command_line, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found[0] == code
+    assert says in found[1]
+    assert found[2] == []

@@ -1,3 +1,5 @@
+"""Samples and whole datasets, read and checked."""
+
 import io
 
 import numpy as np
@@ -6,9 +8,10 @@ from PIL import Image
 
 from modelscope_vitadapter.datasets.dataset import Sample
 from modelscope_vitadapter.datasets.label_ids import IGNORED, LabelIds
-from modelscope_vitadapter.datasets.reading import read_sample
+from modelscope_vitadapter.datasets.open_dataset import open_dataset
+from modelscope_vitadapter.datasets.reading import check_dataset, read_sample
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
-from tests.datasets.makers import write_image, write_labels
+from tests.datasets.makers import folder_of, write_image, write_labels
 
 
 def read(image, label, num_classes=1, name=None):
@@ -45,27 +48,64 @@ def test_label_maps_are_of_the_upright_image():
     stream = io.BytesIO()
     Image.new("RGB", (3, 2)).save(stream, "JPEG", exif=exif)
     assert read(stream.getvalue(), np.zeros((3, 2), np.uint8)).image.shape == (3, 2, 3)
-    for size, hinted in (((2, 3), True), ((3, 3), False)):
-        with pytest.raises(DataSetError, match="height 3 and width 2; expected the same") as caught:
-            read(stream.getvalue(), np.zeros(size, np.uint8))
-        assert ("EXIF" in str(caught.value)) is hinted
+    with pytest.raises(DataSetError, match="height 3 and width 2, upright as its EXIF data says"):
+        read(stream.getvalue(), np.zeros((2, 3), np.uint8))
 
 
-def test_what_is_wrong_is_named_by_file(tmp_path):
-    image = write_image(tmp_path / "a.png")
+def test_what_is_wrong_is_named_by_file_or_row(tmp_path):
     label = write_labels(tmp_path / "b.png", 5)
-    other = write_labels(tmp_path / "other.png", np.zeros((3, 3)))
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
-    cases = [
-        (image, other, 6, r"other\.png has height 3 and width 3.*a\.png has height 6 and width 4"),
-        (image, label, 5, r"b\.png.*no class: 5"),
-        (broken, label, 6, r"broken\.jpg"),
-    ]
-    for one, map_of_it, num_classes, says in cases:
-        with pytest.raises(DataSetError, match=says):
-            read(one, map_of_it, num_classes)
     with pytest.raises(DataSetNotFoundError, match=r"missing\.jpg"):
         read(tmp_path / "missing.jpg", label, 6)
     with pytest.raises(DataSetError, match="row 3"):
         read(b"no picture", label, 6, name="row 3")
+
+
+def refusal(dataset, num_classes):
+    with pytest.raises(DataSetError) as caught:
+        check_dataset(dataset, num_classes)
+    return str(caught.value).splitlines()
+
+
+def test_all_problems_are_listed_by_file(tmp_path):
+    dataset = open_dataset(folder_of(tmp_path, count=7))
+    check_dataset(dataset, 7)  # a sound one passes
+    images, labels = tmp_path / "images" / "val", tmp_path / "labels" / "val"
+    (images / "1.jpg").write_bytes(b"no picture")
+    (labels / "2.png").unlink()
+    write_labels(labels / "3.png", np.zeros((2, 2)))
+    content = (images / "4.jpg").read_bytes()
+    (images / "4.jpg").write_bytes(content[: len(content) // 2])
+    lines = refusal(dataset, 6)
+    assert lines[0] == "5 of 7 labelled images can't be used:"
+    names = ["1.jpg", "2.png", "3.png", "4.jpg", "6.png"]
+    problems = ["no picture", "does not exist", "height 2", "decoded", "no class: 6"]
+    for line, name, problem in zip(lines[1:], names, problems, strict=True):
+        assert name in line
+        assert problem in line
+
+
+def test_long_lists_are_cut(tmp_path):
+    lines = refusal(open_dataset(folder_of(tmp_path, count=26)), 1)
+    assert lines[0].startswith("25 of 26")
+    assert [len(lines), lines[-1].strip()] == [22, "and 5 others"]
+
+
+def test_datasets_that_teach_nothing_are_refused(tmp_path):
+    folder_of(tmp_path, count=2)
+    for number in range(2):
+        write_labels(tmp_path / "labels" / "val" / f"{number}.png", 255)
+    assert "none of the 2 label maps holds a class" in refusal(open_dataset(tmp_path), 3)[0]
+
+
+class Own(list):
+    """A dataset of a caller's own."""
+
+    label_ids = LabelIds()
+
+    def __getitem__(self, index):
+        raise RuntimeError("the disk is gone")
+
+
+def test_datasets_of_callers_are_checked_by_index():
+    assert "empty" in refusal(Own(), 3)[0]
+    assert "image 1 (counted from 0): RuntimeError: the disk" in refusal(Own([1, 2]), 1)[2]

@@ -14,16 +14,15 @@ SEED = 11
 """First number of the seeds; other tests and the fitting use others."""
 
 
-def drawn_scenes(root: Path, count: int, split: str = "val", size=(64, 80)) -> Path:
-    """Write `count` scenes as a dataset with class names; the same ones every time."""
-    for folder in ("images", "labels"):
-        (root / folder / split).mkdir(parents=True, exist_ok=True)
+def drawn_scenes(root: Path, count: int) -> Path:
+    """Writes scenes as a dataset with a split `val` and class names; the same ones every time."""
+    images, labels = root / "images" / "val", root / "labels" / "val"
+    images.mkdir(parents=True)
+    labels.mkdir(parents=True)
     for number in range(count):
-        rng = np.random.default_rng((SEED, number))
-        image, labels = SCENES["draw_scene"](rng, *size)
-        name = f"{number:03d}.png"
-        Image.fromarray(image[..., ::-1]).save(root / "images" / split / name)
-        Image.fromarray(labels).save(root / "labels" / split / name)
+        image, classes = SCENES["draw_scene"](np.random.default_rng((SEED, number)), 64, 80)
+        Image.fromarray(image[..., ::-1]).save(images / f"{number:03d}.png")
+        Image.fromarray(classes).save(labels / f"{number:03d}.png")
     (root / "classes.txt").write_text("\n".join(CLASSES), encoding="utf-8")
     return root
 

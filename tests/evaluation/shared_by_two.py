@@ -1,5 +1,6 @@
 """Run by `torchrun`: evaluates plain pairs, may stop early, and writes what each process found."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -22,16 +23,13 @@ def main(folder: Path, images: int, stop_after: int) -> None:
             seen += 1
             yield image[:, :, 0]
 
+    counts = None
     with joined_processes(on_gpu=False):
-        dataset = open_dataset(plain_pairs(images))
-        counts = None
-        try:
-            saved = SavedCounts(folder / "state", "this")
+        dataset, saved = open_dataset(plain_pairs(images)), SavedCounts(folder / "state", "this")
+        with contextlib.suppress(SystemExit):
             counts = confusion_matrix(segment, dataset, 3, saved=saved).counts.tolist()
-        except SystemExit:
-            pass
-        result = {"seen": seen, "counts": counts}
-        (folder / f"result{process_index()}.json").write_text(json.dumps(result), encoding="utf-8")
+        text = json.dumps({"seen": seen, "counts": counts})
+        (folder / f"result{process_index()}.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,17 +29,14 @@ def total_of(pairs, guess=lambda label: label):
     return counts
 
 
-def in_threes(images):
-    """Right where the class is below 2; takes several images at a time."""
-    images = [np.minimum(image, 1) for image in images]
-    while images:
-        part, images = images[:3], images[3:]
-        yield from first_channel(part)
+def all_at_once(images):
+    """Right where the class is below 2; takes all images before it answers."""
+    return list(first_channel(np.minimum(image, 1) for image in images))
 
 
 def test_counts_over_a_dataset():
     expected = total_of(PAIRS, lambda label: np.minimum(label, 1))
-    np.testing.assert_array_equal(confusion_matrix(in_threes, DATASET, 3).counts, expected)
+    np.testing.assert_array_equal(confusion_matrix(all_at_once, DATASET, 3).counts, expected)
     found = confusion_matrix(first_channel, DATASET, 3, limit=2)
     np.testing.assert_array_equal(found.counts, total_of(PAIRS[:2]))
 
@@ -68,31 +65,22 @@ def test_few_images_are_held_and_their_order_is_kept():
     np.testing.assert_array_equal(counts, 4 * total_of(PAIRS))
 
 
-class StoppedError(Exception):
-    pass
-
-
-def stopping_after(count, error):
-    def segment(images):
-        for number, class_map in enumerate(first_channel(images)):
-            if number == count:
-                raise error
-            yield class_map
-
-    return segment
-
-
-@pytest.mark.parametrize("error", [StoppedError, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("seconds", [0.0, 1000.0])
 def test_it_goes_on_where_it_was_stopped(tmp_path, capsys, seconds, error):
-    def saved(identity="this"):
-        return SavedCounts(tmp_path / "state", identity, seconds)
+    def saved():
+        return SavedCounts(tmp_path / "state", "this", seconds)
 
-    for stop in (4, 2):
+    stops = iter([4, 2])
+
+    def stopping(images):
+        for _, class_map in zip(range(next(stops)), first_channel(images), strict=False):
+            yield class_map
+        raise error
+
+    for _ in range(2):
         with pytest.raises(error):
-            confusion_matrix(stopping_after(stop, error), DATASET, 3, saved=saved())
-    with pytest.raises(DataSetError, match="another evaluation"):
-        confusion_matrix(first_channel, DATASET, 3, saved=saved("that"))
+            confusion_matrix(stopping, DATASET, 3, saved=saved())
     seen = []
 
     def segment(images):
@@ -117,31 +105,16 @@ def test_an_image_that_fails_ends_it_by_name(tmp_path):
         confusion_matrix(first_channel, open_dataset(root), 256)
 
 
-@pytest.mark.parametrize(
-    ("segment", "says"),
-    [
-        (lambda images: (image[:2, :, 0] for image in images), "pair 0.*shape"),
-        (lambda images: list(first_channel(images))[:-1], "6 class maps for 7 images"),
-    ],
-)
-def test_a_model_that_answers_otherwise_is_found_out(segment, says):
-    with pytest.raises(DataSetError, match=says):
-        confusion_matrix(segment, DATASET, 3)
+def test_a_class_map_of_another_size_is_refused_by_name():
+    with pytest.raises(DataSetError, match=r"pair 0.*shape"):
+        confusion_matrix(lambda images: (image[:2, :, 0] for image in images), DATASET, 3)
 
 
 def start_two(folder, stop_after=-1):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     arguments = ["-m", "tests.evaluation.shared_by_two", str(folder), str(IMAGES), str(stop_after)]
-    result = subprocess.run(
-        [*torchrun, *arguments],
-        cwd=EXAMPLES.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*torchrun, *arguments], cwd=EXAMPLES.parent, env=environment, check=True)
     texts = [(folder / f"result{rank}.json").read_text(encoding="utf-8") for rank in range(2)]
     return [json.loads(text) for text in texts]
 

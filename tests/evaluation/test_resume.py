@@ -11,21 +11,18 @@ NAME = "state[1] 中文"
 def save(tmp_path):
     """Saves as one of several processes did: which images are done, and a count of theirs."""
 
-    def save_counts(process, done, value, seconds=0.0):
-        counted = Counted.nothing(2, 5)
+    def save_counts(process, done, value):
+        counted = Counted(2, 5)
         counted.done[list(done)] = True
         counted.counts[0, 0] = value
-        SavedCounts(tmp_path / NAME, "this", seconds).save(counted, process)
+        SavedCounts(tmp_path / NAME, "this").save(counted, process)
 
     return save_counts
 
 
 @pytest.fixture
 def gather(tmp_path):
-    def gathered(identity="this"):
-        return SavedCounts(tmp_path / NAME, identity).gather(2, 5)
-
-    return gathered
+    return lambda identity="this": SavedCounts(tmp_path / NAME, identity).gather(2, 5)
 
 
 def names(tmp_path):
@@ -68,9 +65,8 @@ def test_files_of_something_else_are_refused(tmp_path, save, gather, content):
         gather()
 
 
-def test_it_is_saved_at_most_so_often(tmp_path, gather):
-    state = SavedCounts(tmp_path / NAME, "this", 1000.0)
-    counted = Counted.nothing(2, 5)
+def test_it_is_saved_at_most_so_often(tmp_path):
+    state, counted = SavedCounts(tmp_path / NAME, "this", 1000.0), Counted(2, 5)
     for now, kept in ((False, 1), (False, 1), (True, 3)):
         counted.done[counted.done.sum()] = True
         state.save(counted, 0, now=now)

@@ -9,7 +9,7 @@ import pytest
 from modelscope.pipelines import pipeline
 
 import modelscope_vitadapter  # noqa: F401  # registers its classes, also where no hook is installed
-from modelscope_vitadapter.images.drawing import semantic_seg_masks_to_image
+from modelscope_vitadapter.images.writing import semantic_seg_masks_to_image
 from tests.hub.environment import REPOSITORY, run_python
 from tests.hub.server import (
     CARD_DATASET_ID,

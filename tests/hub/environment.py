@@ -18,16 +18,8 @@ def isolated_environment(home, endpoint=DEAD_ENDPOINT, plugin_path=REPOSITORY, *
     """
     home = Path(home)
     home.mkdir(parents=True, exist_ok=True)
-    kept = (
-        "PATH",
-        "SYSTEMROOT",
-        "TEMP",
-        "TMP",
-        "LD_LIBRARY_PATH",
-        "LANG",
-        "COVERAGE_PROCESS_START",
-    )
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    kept = "PATH SYSTEMROOT TEMP TMP LD_LIBRARY_PATH LANG COVERAGE_PROCESS_START"
+    environment = {name: os.environ[name] for name in kept.split() if name in os.environ}
     environment.update(
         HOME=str(home),
         USERPROFILE=str(home),

@@ -21,15 +21,12 @@ TABLE_DATASET = 2
 
 
 def dataset_files(name, split, columns):
-    """The two files of a data set with columns (name to paths); returns name to content."""
+    """The two files, name to content, of a data set with columns (name to paths)."""
     rows = zip(*columns.values(), strict=True)
     lines = [columns, *([str(Path(path).resolve()) for path in row] for row in rows)]
     table = "\n".join(map(",".join, lines)) + "\n"
     structure = {"default": {split: {"meta": f"{split}.csv", "file": ""}}}
-    return {
-        f"{name}.json": json.dumps(structure).encode(),
-        f"{split}.csv": table.encode(),
-    }
+    return {f"{name}.json": json.dumps(structure).encode(), f"{split}.csv": table.encode()}
 
 
 class StandInHub:
@@ -83,11 +80,8 @@ class StandInHub:
 
     def _answer_model(self, model_id, what, query):
         folder = self.models[model_id]
-        owner, name = model_id.split("/")
         if what is None:
-            about = {"Id": 1, "Path": owner, "Name": name, "Visibility": 5}
-            openapi = {"id": model_id, "owner": owner, "name": name, "visibility": "public"}
-            return {"Code": 200, "success": True, "Data": about, "data": openapi}
+            return _about(model_id, Id=1)
         if what == "/revisions":
             revisions = {"Branches": [{"Revision": "master"}], "Tags": []}
             return {"Code": 200, "Data": {"RevisionMap": revisions}}
@@ -99,37 +93,31 @@ class StandInHub:
 
     def _answer_dataset(self, dataset_id, what, query):
         files = self.datasets[dataset_id]
-        owner, name = dataset_id.split("/")
         if what == "":
             number = list(self.datasets).index(dataset_id)
-            about = {"Id": number, "Type": TABLE_DATASET, "Name": name, "Visibility": 5}
-            openapi = {"id": dataset_id, "owner": owner, "name": name, "visibility": "public"}
-            return {"Code": 200, "success": True, "Data": about, "data": openapi}
+            return _about(dataset_id, Id=number, Type=TABLE_DATASET)
         if what == "repo/tree":
             listing = [{"Path": path, "Type": "blob", "Size": len(files[path])} for path in files]
             return {"Code": 200, "Data": {"Files": listing}}
         if what == "repo":
             return files.get(query.get("FilePath", ""))
-        if what == "oss/tree":
-            return {"Code": 200, "Data": []}
-        if what == "ststoken":
-            return {"Code": 200, "Data": {"Bucket": "", "Region": "", "Dir": ""}}
-        if what == "download/increase":
-            return {"Code": 200, "Data": {}}
-        return None
+        other = {"oss/tree": [], "ststoken": {"Bucket": "", "Region": "", "Dir": ""}}
+        other["download/increase"] = {}
+        return {"Code": 200, "Data": other[what]} if what in other else None
+
+
+def _about(full_name, **more):
+    owner, name = full_name.split("/")
+    about = {"Path": owner, "Name": name, "Visibility": 5, **more}
+    openapi = {"id": full_name, "owner": owner, "name": name, "visibility": "public"}
+    return {"Code": 200, "success": True, "Data": about, "data": openapi}
 
 
 def _listing(folder, file):
     content = file.read_bytes()
-    path = file.relative_to(folder).as_posix()
-    return {
-        "Name": file.name,
-        "Path": path,
-        "Type": "blob",
-        "Size": len(content),
-        "Revision": "master",
-        "Sha256": hashlib.sha256(content).hexdigest(),
-    }
+    sha = hashlib.sha256(content).hexdigest()
+    about = {"Name": file.name, "Path": file.relative_to(folder).as_posix(), "Type": "blob"}
+    return {**about, "Size": len(content), "Revision": "master", "Sha256": sha}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -145,30 +133,26 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             self._send(404, json.dumps({"Code": 404, "Message": f"no {path}"}).encode())
         elif isinstance(content, bytes):
-            self._send_bytes(content)
+            self._send_part(content)
         else:
             self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     do_HEAD = do_GET  # noqa: N815
     do_POST = do_GET  # noqa: N815
 
-    def _send_bytes(self, content):
-        headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
+    def _send_part(self, content):
+        """All of a file, or the range that was asked for."""
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         if wanted is None:
-            self._send(200, content, headers)
+            self._send(200, content)
             return
-        first = int(wanted[1])
-        last = min(int(wanted[2] or len(content)), len(content) - 1)
-        if first > last:
-            self._send(416, b"", {"Content-Range": f"bytes */{len(content)}"})
-            return
-        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-        self._send(206, content[first : last + 1], headers)
+        first, last = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
+        where = f"bytes {first}-{last}/{len(content)}"
+        self._send(206, content[first : last + 1], {"Content-Range": where})
 
     def _send(self, status, content, headers=None):
         self.send_response(status)
-        for name, value in (headers or {}).items():
+        for name, value in {"Accept-Ranges": "bytes", **(headers or {})}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

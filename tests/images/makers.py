@@ -1,8 +1,9 @@
-"""Images as bytes, written by Pillow where it can and by hand where it cannot."""
+"""Images as bytes, by Pillow where it can, else by hand; and the tables of `docs/pictures.md`."""
 
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -26,9 +27,7 @@ def encode(image, kind, **options):
 def in_mode(mode):
     if mode in ("LAB", "HSV"):
         return Image.frombytes(mode, (WIDTH, HEIGHT), RGB.tobytes())
-    if mode == "PA":
-        return PICTURE.convert("P").convert("PA")
-    return PICTURE.convert(mode)
+    return (PICTURE.convert("P") if mode == "PA" else PICTURE).convert(mode)
 
 
 def translucent(mode="RGBA"):
@@ -37,22 +36,14 @@ def translucent(mode="RGBA"):
     return image.convert(mode)
 
 
-def palette_with_transparency():
-    image = PICTURE.convert("P")
-    image.info["transparency"] = bytes(range(0, 256, 3))
-    return image
-
-
 def frames():
     return [PICTURE, Image.fromarray(255 - RGB), PICTURE.rotate(180)]
 
 
-def with_exif(kind, orientation=None, raw=None):
-    if raw is None:
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        raw = exif if kind == "TIFF" else exif.tobytes()
-    return encode(PICTURE, kind, exif=raw)
+def turned(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encode(PICTURE, kind, exif=exif)
 
 
 def chunk(kind, content):
@@ -113,12 +104,6 @@ def tiff_of_16_bits(channels, photometric):
     return tiff(entries, b"\x10\0" * channels + pixels.tobytes(), bits=3, lists=[258])
 
 
-def huge_tiff(side):
-    """A TIFF file of a few bytes that claims to be a square of this side."""
-    entries = {256: side, 257: side, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: side}
-    return tiff({**entries, 279: side * side % 2**32})
-
-
 def tiff_of_strips(count, kind=1):
     """A TIFF file of one pixel that lists `count` strips, in numbers of a TIFF type."""
     numbers = (b"\x08" + bytes({1: 0, 3: 1, 4: 3}[kind])) * count
@@ -150,13 +135,6 @@ def icon(content, width=WIDTH, height=HEIGHT):
     return struct.pack("<HHH", 0, 1, 1) + entry + content
 
 
-def huge_gif(side):
-    """A GIF file of a few bytes that claims to be a square of this side."""
-    size = struct.pack("<HH", side, side)
-    frame = b",\0\0\0\0" + size + b"\0\x02\x02\x4c\x01\0"
-    return b"GIF89a" + size + b"\x80\0\0" + bytes(6) + frame + b";"
-
-
 def segment(marker, content):
     """A segment of a JPEG file."""
     return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
@@ -184,3 +162,19 @@ def jpeg_with_exif(parts, size=50):
     """A JPEG whose EXIF data is spread over segments."""
     content = encode(PICTURE, "JPEG")
     return content[:2] + segment(0xE1, b"Exif\0\0" + b"x" * size) * parts + content[2:]
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "pictures.md").read_text(encoding="utf-8")
+
+
+def rows(section):
+    """Form and outcome of each row of the table below a heading of the page."""
+    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    found = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and cells[1] in ("answer", "refusal"):
+            assert cells[0] not in found, f"{cells[0]!r} stands twice in {section!r}"
+            assert all(cells), line
+            found[cells[0]] = cells[1]
+    return found

@@ -13,7 +13,6 @@ from tests.images.makers import PICTURE, encode
 
 PICTURE_FILE = encode(PICTURE, "PNG")
 USER, PASSWORD = "me", "hunter2"
-SECONDS = 60
 AUTHORISED = b"Authorization: Basic bWU6aHVudGVyMg=="
 
 
@@ -27,11 +26,11 @@ def length(number):
     return f"Content-Length: {number}".encode()
 
 
-PICTURE_ANSWER = answer(PICTURE_FILE, length(len(PICTURE_FILE)))
-
-
 def redirect(location):
     return answer(b"", b"Location: " + location, length(0), status="302 Found")
+
+
+PICTURE_ANSWER = answer(PICTURE_FILE, length(len(PICTURE_FILE)))
 
 
 @cache
@@ -55,31 +54,24 @@ class Handler(socketserver.StreamRequestHandler):
     def pour(self, beginning, part, pause=0.0):
         """Writes a part again and again, for as long as no client of a test should wait."""
         self.wfile.write(beginning)
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + 60
         while not self.server.closing.wait(pause) and time.monotonic() < end:
             self.wfile.write(part)
-
-    def late(self, content):
-        self.server.closing.wait(0.3)
-        self.wfile.write(content)
 
     def with_password(self):
         known = AUTHORISED in self.server.heads[-1]
         self.wfile.write(PICTURE_ANSWER if known else answer(status="401 Unauthorized"))
 
+    def elsewhere(self):
+        self.wfile.write(redirect(f"http://localhost:{self.server.port}/picture".encode()))
+
+    def slow_circle(self):
+        self.server.closing.wait(0.3)
+        self.wfile.write(redirect(b"/slow-circle"))
+
 
 def sends(content):
     return lambda handler: handler.wfile.write(content)
-
-
-def elsewhere(handler):
-    port = handler.server.server_address[1]
-    handler.wfile.write(redirect(f"http://localhost:{port}/show".encode()))
-
-
-def show(handler):
-    known = any(line.startswith(b"Authorization") for line in handler.server.heads[-1])
-    handler.wfile.write(answer(status="500 password handed on") if known else PICTURE_ANSWER)
 
 
 ROUTES = {
@@ -91,8 +83,7 @@ ROUTES = {
     "/password": Handler.with_password,
     "/redirect": sends(redirect(b"/picture")),
     "/redirect-password": sends(redirect(b"/password")),
-    "/elsewhere": elsewhere,
-    "/show": show,
+    "/elsewhere": Handler.elsewhere,
     "/redirect-endless": lambda handler: handler.pour(
         answer(b"", b"Location: /picture", status="302 Found"), bytes(2**16)
     ),
@@ -121,7 +112,7 @@ ROUTES = {
     "/length-too-small": sends(answer(PICTURE_FILE, length(60))),
     "/silent": lambda handler: handler.server.closing.wait(),
     "/drip": lambda handler: handler.pour(answer(b"", length(10**6)), b"x", 0.02),
-    "/slow-circle": lambda handler: handler.late(redirect(b"/slow-circle")),
+    "/slow-circle": Handler.slow_circle,
     "/no-http": sends(b"220 mail.example.org ESMTP\r\n"),
     "/nothing": sends(b""),
     "/header-garbage": sends(answer(PICTURE_FILE, b"X-\xff\xfe: \xff\xfe", b"no colon here")),
@@ -130,7 +121,6 @@ ROUTES = {
 
 class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
-    allow_reuse_address = True
 
     def __init__(self, host="127.0.0.1"):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -143,9 +133,7 @@ class Server(socketserver.ThreadingTCPServer):
         return self.server_address[1]
 
     def __enter__(self):
-        self._thread = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         return self
 

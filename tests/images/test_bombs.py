@@ -18,16 +18,14 @@ from tests.images.makers import (
     tiff_of_strips,
 )
 
-LARGE = NOISE.resize((4000, 3000))
-JPEG = encode(NOISE, "JPEG")
+LARGE, JPEG = NOISE.resize((4000, 3000)), encode(NOISE, "JPEG")
 BOMB = jpeg_of_scans(64, MAX_SCANS + 1)
 
 
 def is_refused(content):
     try:
         refuse_bombs(content, "image.jpg")
-    except ImageError as error:
-        assert str(error).startswith("image.jpg has ")
+    except ImageError:
         return True
     return False
 
@@ -43,7 +41,6 @@ def is_refused(content):
         encode(PICTURE, "MPO", save_all=True, append_images=frames() * 40),
         encode(LARGE, "TIFF", tiffinfo={278: 1}),  # a strip a row
         encode(NOISE, "TIFF", big_tiff=True, compression="tiff_lzw"),
-        encode(PICTURE, "GIF", save_all=True, append_images=frames() * 40),
     ],
 )
 def test_what_cameras_and_programs_write_passes(content):

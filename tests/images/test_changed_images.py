@@ -7,7 +7,7 @@ from PIL import Image
 
 from modelscope_vitadapter.errors import ImageError
 from modelscope_vitadapter.images.decode import decode_image
-from tests.images.answered import ANSWERED
+from tests.images.forms import ANSWERED
 
 PIXELS = 10**6
 LENGTHS = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(4), b"\0\0\x40\0")
@@ -28,20 +28,12 @@ def changed(draw):
     content = bytearray(draw(st.sampled_from(CONTENTS)))
     for _ in range(draw(st.sampled_from((1, 1, 2, 4, 8)))):
         reach = min(len(content), draw(st.sampled_from((64, 400, 10**6))))
-        place = draw(st.integers(0, reach - 1))
-        kind = draw(st.integers(0, 4))
-        if kind == 0:
-            content[place] = draw(st.sampled_from((0, 1, 127, 128, 255)) | st.integers(0, 255))
-        elif kind == 1:
-            content[place : place + 4] = draw(st.sampled_from(LENGTHS))
-        elif kind == 2:
-            part = content[place:][: draw(st.integers(1, 60))]
-            content[place:place] = part * draw(st.sampled_from((1, 5, 200)))
-        elif kind == 3:
-            del content[place : place + draw(st.integers(1, 30))]
-        else:
-            del content[place:]
-        content = content or bytearray(b"x")
+        place = draw(st.integers(0, reach))
+        own = bytes(content[place : place + draw(st.integers(1, 60))])
+        part = draw(st.sampled_from((*LENGTHS, own, b"")) | st.binary(min_size=1, max_size=1))
+        part *= draw(st.sampled_from((1, 1, 5, 200)))
+        gone = draw(st.sampled_from((0, len(part), 1, 30, len(content))))
+        content[place : place + gone] = part
     return bytes(content)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from modelscope_vitadapter.errors import ImageError, ImageMemoryError
 from modelscope_vitadapter.images import decode
@@ -28,10 +28,11 @@ def test_premultiplied_alpha_is_undone(mode, straight):
     assert np.array_equal(pil_to_bgr(image, "a"), pil_to_bgr(image.convert(straight), "a"))
 
 
-@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
-def test_16_bit_grey_is_scaled_and_rounded(mode):
+@pytest.mark.parametrize(
+    ("mode", "order"), [("I;16", "<u2"), ("I;16L", "<u2"), ("I;16B", ">u2"), ("I;16N", "=u2")]
+)
+def test_16_bit_grey_is_scaled_and_rounded(mode, order):
     values = np.array([[0, 128, 129, 257], [32768, 65406, 65407, 65535]], np.uint16)
-    order = {"I;16B": ">u2", "I;16N": "=u2"}.get(mode, "<u2")
     image = Image.frombytes(mode, (4, 2), values.astype(order).tobytes())
     assert pil_to_bgr(image, "a")[:, :, 1].tolist() == [[0, 0, 1, 1], [128, 254, 255, 255]]
 
@@ -94,20 +95,11 @@ def test_a_given_limit_takes_the_place_of_pillows(monkeypatch, kind):
         Image.open(io.BytesIO(content)).load()
 
 
-def test_the_size_is_checked_before_anything_is_decoded():
-    def refuse(name, size):
-        raise ImageMemoryError(f"{name}: {size}")
-
-    with pytest.raises(ImageMemoryError, match=r"a\.png: \(24, 32\)"):
-        decode_image(PNG[:50], "a.png", check_size=refuse)
-    with pytest.raises(ImageError, match="can't be decoded"):
-        decode_image(PNG[:50], "a.png", check_size=lambda name, size: None)
-
-
-def test_memory_that_is_not_there_is_one_clear_error(monkeypatch):
-    def load(self):
+@pytest.mark.parametrize(("where", "name"), [(Image.Image, "load"), (ImageOps, "exif_transpose")])
+def test_memory_that_is_not_there_is_one_clear_error(monkeypatch, where, name):
+    def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(Image.Image, "load", load)
+    monkeypatch.setattr(where, name, fail)
     with pytest.raises(ImageMemoryError, match=r"^a\.png .*not enough memory .* reduce it"):
         decode_image(PNG, "a.png")

@@ -7,13 +7,12 @@ from modelscope_vitadapter.images.writing import write_image
 from tests.images.makers import BGR
 
 
-@pytest.mark.parametrize("name", ["a.png", "结果 图.png", "b.bmp", "c.PNG"])
+@pytest.mark.parametrize("name", ["结果 图.png", "b.bmp", "c.PNG"])
 def test_written_images_read_back(tmp_path, name):
-    path = tmp_path / name
-    write_image(path, BGR)
-    assert np.array_equal(read_image(path), BGR)
-    write_image(str(path), BGR[:, ::-1])
-    assert np.array_equal(read_image(path), BGR[:, ::-1])
+    write_image(tmp_path / name, BGR)
+    assert np.array_equal(read_image(tmp_path / name), BGR)
+    write_image(str(tmp_path / name), BGR[:, ::-1])
+    assert np.array_equal(read_image(tmp_path / name), BGR[:, ::-1])
 
 
 def test_floats_are_rounded_and_clipped(tmp_path):
@@ -29,8 +28,3 @@ def test_what_cannot_be_written_is_refused(tmp_path, name, array):
     with pytest.raises(ImageError, match="can't be written"):
         write_image(tmp_path / name, array)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_missing_directory_is_an_os_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        write_image(tmp_path / "missing" / "a.png", BGR)

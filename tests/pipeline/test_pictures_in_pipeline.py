@@ -10,9 +10,10 @@ from modelscope.pipelines import pipeline
 from PIL import Image
 
 from modelscope_vitadapter.errors import ImageError, ImageMemoryError
-from modelscope_vitadapter.images.reading import MAX_PIXELS, read_image
+from modelscope_vitadapter.images.decode import MAX_PIXELS
+from modelscope_vitadapter.images.reading import read_image
 from modelscope_vitadapter.inference import memory as memory_needs
-from tests.images.answered import ANSWERED
+from tests.images.forms import ANSWERED
 from tests.images.makers import BGR, PICTURE, encode, png
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny_model"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from modelscope_vitadapter.images.drawing import COCO_PANOPTIC_PALETTE, semantic_seg_masks_to_image
+from modelscope_vitadapter.images.writing import COCO_PANOPTIC_PALETTE, semantic_seg_masks_to_image
 from tests.hub.environment import REPOSITORY
 
 GOLDEN = REPOSITORY / "tests" / "golden"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelscope_vitadapter.config.test_pipeline import parse_test_pipeline
-from modelscope_vitadapter.datasets.dataset import IGNORED
+from modelscope_vitadapter.datasets.label_ids import IGNORED
 from modelscope_vitadapter.datasets.reading import LabelledImage
 from modelscope_vitadapter.training import augmentation as module
 from modelscope_vitadapter.training.augmentation import (
