@@ -14,10 +14,8 @@ from modelscope_vitadapter.evaluation.metrics import metrics
 from modelscope_vitadapter.plugin.registration import METRIC, register
 
 CLASS_MAPS = ("class_map", "class_maps")
-"""Where a model's outputs hold class maps."""
-
 TRUTHS = ("classes", "labels", "gt_semantic_seg")
-"""Where a batch's inputs hold true classes, in the order in which they are looked for."""
+"""Where outputs hold class maps, and inputs true classes, in the order in which is looked."""
 
 
 @register(METRIC)
@@ -29,11 +27,10 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
 
     Attributes:
         matrix: what was counted; None before the first batch where K was not given.
-        trainer: set by ModelScope's trainer; its model's `num_classes` is taken where none is
-            given.
+        trainer: set by ModelScope's trainer.
 
     Args:
-        num_classes: K; the trainer's model's by default.
+        num_classes: K; by default that of the trainer's model.
         ignored: values of true classes that are not counted, where they are no class.
         **kwargs: what ModelScope passes on.
     """
@@ -53,8 +50,7 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
         Args:
             outputs: what the evaluation step gave: a mapping with `class_map` (or `class_maps`),
                 `(H, W)`, `(B, H, W)` or a list of `(H, W)`; or a list of such mappings.
-            inputs: the batch: a mapping or an object with `classes` (or `labels`), of the same
-                form.
+            inputs: the batch: a mapping or an object with `classes` (or `labels`), likewise.
 
         Raises:
             DataSetError: one of them is missing, or the sizes differ.
@@ -89,8 +85,7 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
     def _matrix(self) -> ConfusionMatrix:
         if self.matrix is None:
             model = getattr(self.trainer, "model", None)
-            model = getattr(model, "module", model)  # the wrapper of several processes
-            count = getattr(model, "num_classes", None)
+            count = getattr(getattr(model, "module", model), "num_classes", None)
             if not isinstance(count, int):
                 raise DataSetError(
                     "the metric does not know the number of classes: give num_classes, as in "
@@ -115,5 +110,5 @@ def _maps(value: Any) -> list[NDArray[Any]]:
     """The `(H, W)` maps in a map, a batch or a list."""
     if isinstance(value, list | tuple):
         return [one for part in value for one in _maps(part)]
-    array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    array = torch.as_tensor(value).cpu().numpy()
     return [array] if array.ndim == 2 else list(array)

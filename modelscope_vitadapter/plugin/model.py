@@ -19,10 +19,7 @@ from modelscope_vitadapter.checkpoint.model_directory import (
     save_model_files,
 )
 from modelscope_vitadapter.config.model_config import CONFIG_FILE
-from modelscope_vitadapter.devices import (
-    builtin_device_name,
-    prepare_forked_process,
-)
+from modelscope_vitadapter.devices import builtin_device_name, prepare_forked_process
 from modelscope_vitadapter.inference.memory import check_masks_fit
 from modelscope_vitadapter.inference.results import (
     SCORE,
@@ -52,18 +49,13 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
 
     Args:
         model_dir: directory with `mmcv_config.py` and a checkpoint.
-        torch_dtype: `float32` (default), `bfloat16` or `float16`: what is computed in; weights stay
-            float32. A CPU without instructions for it computes in what is faster, with a warning.
-        adapter_form: `builtin` (default) or `authors`, see `config.settings.AdapterForm`.
-        window_batch_size: windows that go through the network together; by default as many as pay
-            and fit into the free memory. The answer does not depend on it.
+        torch_dtype: this, `adapter_form` and `window_batch_size` are as of `Segmenter.load`, and so
+            are the errors.
+        segmenter: what was loaded, or made, already.
+        config_text: of the `mmcv_config.py` that `save_pretrained` writes; the directory's own
+            where it is None.
         **kwargs: what ModelScope passes on; `trust_remote_code` allows `mmcv_config.py` to be
             executed where it can't be read as data.
-
-    Raises:
-        ConfigError: the configuration is missing, unreadable or can't be honoured.
-        CheckpointError: the checkpoint is missing, unreadable or doesn't fit.
-        ValueError: an option has a value that is not allowed.
     """
 
     def __init__(
@@ -109,11 +101,8 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
 
         Returns:
             A `Prediction` per image, on the model's device: a list, or, where `images` is an
-            iterator, an iterator that takes and decides them as they are asked for.
-
-        Raises:
-            torch.OutOfMemoryError: the device's memory is not enough for a single window; of more
-                windows, smaller batches are tried.
+            iterator, an iterator that takes and decides them as they are asked for. Errors as of
+            `Segmenter.predict`.
         """
         samples = inputs.get("images", [inputs])
         self.segmenter.network = self.model  # it may have been replaced, as by a quantised one
@@ -125,13 +114,9 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         return [prediction.class_map.cpu().numpy() for prediction in self.forward(data)]
 
     def postprocess(
-        self,
-        inputs: Any,
-        *,
-        mask_dtype: Any = np.int64,
-        output: str = "masks",
+        self, inputs: Any, *, mask_dtype: Any = np.int64, output: str = "masks"
     ) -> dict[str, Any]:
-        """Turns the first prediction (or class map) into ModelScope's result.
+        """Turns the first prediction, or class map, of what `forward` gives into a result.
 
         Args:
             inputs: what `forward` or `inference` gives.
@@ -166,11 +151,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         return results
 
     def compile(self, **kwargs: Any) -> "VitAdapterSemanticSegmentation":
-        """Compiles the network in place with `torch.compile`; names of weights stay.
-
-        Args:
-            **kwargs: `backend`, `mode` and other arguments of `torch.compile`.
-        """
+        """Compiles the network in place, with arguments of `torch.compile`; names stay."""
         self.model.compile(**kwargs)
         return self
 
@@ -189,9 +170,9 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
             target_folder: made where it does not exist.
             save_checkpoint_names: name of the checkpoint: `model.safetensors` (default), or
                 `pytorch_model.pt`, which the built-in model reads too.
-            save_function: another function than ModelScope's writes the checkpoint in our place,
-                called as `save_function(model, path, **kwargs)`; ModelScope's checkpoint hook
-                passes one that does nothing. Only the other files are then sure to be whole.
+            save_function: another one than ModelScope's writes the checkpoint in our place, called
+                as `save_function(model, path, **kwargs)`; ModelScope's checkpoint hook passes one
+                that does nothing. Only the other files are then sure to be whole.
             config: content of `configuration.json`; that of the model's own directory by default.
             save_config_function: writes it, called as `save_config_function(folder, config)`.
             **kwargs: for `save_function`.
@@ -201,11 +182,9 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
                 directory cannot be written.
         """
         content = self.configuration() if config is None else config
-        own = save_config_function is save_configuration
 
         def write(folder: Path) -> None:
-            if own:
-                save_configuration(os.fspath(folder), content)
+            save_config_function(os.fspath(folder), content)
             if self._config_text is not None:
                 (folder / CONFIG_FILE).write_text(self._config_text, encoding="utf-8")
 
@@ -219,8 +198,6 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         else:
             save_model_files(source, target, write_configuration=write)
             save_function(self, str(target / name), **kwargs)
-        if not own:
-            save_config_function(os.fspath(target_folder), content)
 
     def configuration(self) -> dict[str, Any]:
         """The content of `configuration.json` of the model's own directory."""

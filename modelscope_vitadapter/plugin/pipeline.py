@@ -1,5 +1,6 @@
 """The pipeline that ModelScope builds for `image-semantic-segmentation`."""
 
+import importlib
 import json
 import os
 from collections import deque
@@ -28,9 +29,9 @@ from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.plugin.preprocessor import VitAdapterSegmentationPreprocessor
 from modelscope_vitadapter.plugin.registration import (
+    BUILTIN_PIPELINE,
     MODEL_TYPE,
     PIPELINE,
-    builtin_pipeline_class,
     register,
 )
 from modelscope_vitadapter.validation import parse_count, parse_flag
@@ -66,18 +67,18 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         device: `cpu`, `gpu`, `cuda:N`, or any device that PyTorch can use.
         batch_size: inputs of a list whose windows may go through the network together; by default
             all of them. They are read one after the other as room for their windows is made.
+        max_pixels: largest image that is read, in pixels; `images.reading.MAX_PIXELS` by default.
         on_error: what becomes of an input of a list or an iterable that fails. `raise` (default)
             raises its error, with the input's index, counted from 0, and its name in the message.
             `skip` leaves it out and logs why; a function is given a `failures.Failure` (index,
             name, error) in place of the log. The results of the others then come in order, each
             with the `index` of its input beside the usual keys. Errors that are not an input's own
             (of the network, out of memory, an interrupt) are always raised.
-        max_pixels: largest image that is read, in pixels; `images.reading.MAX_PIXELS` by default.
         **kwargs: `torch_dtype`, `adapter_form`, `window_batch_size` (see
             `VitAdapterSemanticSegmentation`), `compile`, `compile_options`, and what ModelScope
             passes on.
 
-    Calling it with one input gives one result, with a list a list of results, with a data set or
+    Calling it with one input gives one result, with a list a list of results, with a dataset or
     another iterable an iterator of results. Inputs: see `images.reading.read_image`. Call options:
     `mask_dtype`, `output`, `confidence` (see `VitAdapterSemanticSegmentation.postprocess`),
     `max_pixels`, `batch_size` and `on_error`.
@@ -98,7 +99,8 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
                 )
         elif is_vitadapter(model):
             return cls(**kwargs)
-        return builtin_pipeline_class()(**kwargs)
+        module, name = BUILTIN_PIPELINE
+        return getattr(importlib.import_module(module), name)(**kwargs)
 
     def __init__(
         self,
@@ -133,13 +135,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
             self.preprocessor.model_config = self.model.cfg
 
     def __call__(self, input: Any, *args: Any, **kwargs: Any) -> Any:
-        """Segments one input, a list of them, or the elements of an iterable as they are asked for.
-
-        Args:
-            input: see the class.
-            *args: unused; ModelScope's signature.
-            **kwargs: call options, see the class.
-        """
+        """Segments one input, a list, or the elements of an iterable as they are asked for."""
         size = kwargs.pop("batch_size", None)
         size = self.batch_size if size is None else parse_count("batch_size", size)
         on_error = kwargs.pop("on_error", None)
@@ -192,14 +188,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
     def _segment(
         self, inputs: Sequence[Any], first: int, on_error: OnError, options: CallOptions
     ) -> list[dict[str, Any]]:
-        """Segments some inputs of a list or an iterable; each is read when its turn comes.
-
-        Args:
-            inputs: as in the class.
-            first: the first one's index.
-            on_error: as in the class.
-            options: sorted call options.
-        """
+        """Segments some inputs, numbered from `first` on; each is read when its turn comes."""
         preprocessing, forwarding, postprocessing = options
         taken: deque[tuple[int, str]] = deque()
 
@@ -266,14 +255,10 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
 
 
 def is_vitadapter(model: Any) -> bool:
-    """Whether a model is to be run by this package's pipeline.
+    """Whether this package's pipeline runs a model: a directory, an object, or a list of one.
 
-    Args:
-        model: a model directory, a model object, or a list with one of them.
-
-    Returns:
-        False for directories whose `configuration.json` names another type, and for objects of
-        another class.
+    False for directories whose `configuration.json` names another type, and for objects of another
+    class.
     """
     if isinstance(model, list) and len(model) == 1:
         model = model[0]
@@ -296,7 +281,7 @@ def directory_type(model_dir: Path) -> str | None:
 
 
 def _is_stream(value: object) -> bool:
-    """Whether a value is a collection of inputs but no list: a data set, a generator, a tuple."""
+    """Whether a value is a collection of inputs but no list: a dataset, a generator, a tuple."""
     if isinstance(value, NO_STREAMS) or hasattr(value, "read"):
         return False
     return hasattr(value, "__iter__") or (

@@ -14,13 +14,13 @@ from modelscope_vitadapter.distributed import process_index
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.plugin.train_checkpoints import save_checkpoint
 from modelscope_vitadapter.training.evaluating import METRIC, draw_samples
-from modelscope_vitadapter.training.run_directory import (
+from modelscope_vitadapter.training.train_config import (
     BEST,
     PERIODIC,
+    TrainConfig,
     checkpoint_files,
     saved_checkpoints,
 )
-from modelscope_vitadapter.training.train_config import TrainConfig
 
 logger = get_logger()
 
@@ -33,7 +33,7 @@ class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
         config: how often, how many samples are drawn, and how many checkpoints kept beside the best
             one, those of an earlier part of the run included.
         max_iters: steps of the whole run.
-        evaluates: whether there is a data set for evaluation.
+        evaluates: whether there is a dataset for evaluation.
     """
 
     PRIORITY = Priority.LOW  # before logs and `EarlyStopHook`, which want to know the metrics
@@ -45,10 +45,6 @@ class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
         self.evaluates_every = config.evaluates_every(max_iters) if evaluates else 0
         self.saves_every = config.saves_every(max_iters)
         self.best = -math.inf
-        self._saved = 0
-
-    def before_run(self, trainer: Any) -> None:
-        """Nothing of this run is saved yet."""
         self._saved = 0
 
     def after_train_iter(self, trainer: Any) -> None:
@@ -76,17 +72,16 @@ class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
             self.best = metrics[METRIC]
             name = f"best_iter{steps}_{METRIC}{self.best:.4f}"
             self._save(trainer, name, ModelFile.TRAIN_BEST_OUTPUT_DIR)
-            self._remove([path for _, path in saved_checkpoints(self.folder, BEST)], but=name)
+            self._remove(saved_checkpoints(self.folder, BEST), but=name)
 
     def save(self, trainer: Any) -> None:
         """Saves a checkpoint after this step, unless that was done already."""
         steps = trainer.iter + 1
-        if self._saved == steps:
-            return
-        self._saved = steps
-        self._save(trainer, f"iter_{steps}", ModelFile.TRAIN_OUTPUT_DIR)
-        saved = [path for _, path in saved_checkpoints(self.folder, PERIODIC)]
-        self._remove(saved[: -self.config.max_checkpoints], but=f"iter_{steps}")
+        if self._saved != steps:
+            self._saved, name = steps, f"iter_{steps}"
+            self._save(trainer, name, ModelFile.TRAIN_OUTPUT_DIR)
+            older = saved_checkpoints(self.folder, PERIODIC)[: -self.config.max_checkpoints]
+            self._remove(older, but=name)
 
     def _save(self, trainer: Any, name: str, output: str) -> None:
         if process_index() == 0:

@@ -59,12 +59,7 @@ class StopRequest:
 
 
 class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untyped
-    """What `EpochBasedTrainer` does epoch by epoch, here step by step.
-
-    Attributes:
-        stop_request: whether somebody asked for an end.
-        stepping: takes steps.
-    """
+    """What `EpochBasedTrainer` does epoch by epoch, here step by step."""
 
     _stop_training = False
     stop_request: StopRequest
@@ -106,6 +101,6 @@ class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untype
     def train_step(self, model: Any, inputs: Batch) -> None:
         """Takes a step of `stepping`'s network, whatever `model` is; its losses go into the log."""
         self.train_outputs = self.stepping(inputs)
-        self.log_buffer.output["lr"] = max(group["lr"] for group in self.optimizer.param_groups)
+        self.log_buffer.output["lr"] = max(self.stepping.schedule.get_last_lr())
         self.log_buffer.update(self.train_outputs)
-        self.lr_scheduler.step()
+        self.stepping.schedule.step()

@@ -11,8 +11,8 @@ from torch import Tensor, distributed, nn
 from modelscope_vitadapter.distributed import is_joined
 
 
-class _SumOverProcesses(torch.autograd.Function):
-    """All-reduce whose gradient is the sum of the processes' gradients."""
+class _Sum(torch.autograd.Function):
+    """Sum over the processes, whose gradient is the sum of the processes' gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -22,12 +22,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _SumOverProcesses.forward(ctx, gradient)
-
-
-def _sum(x: Tensor) -> Tensor:
-    total: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
-    return total
+        return _Sum.forward(ctx, gradient)
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
@@ -35,37 +30,31 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(B, C, H, W)` to the same shape; every process must call it."""
-        if not is_joined() or not self.training or not self.track_running_stats:
+        if not is_joined() or not self.training:
             return super().forward(x)
-        axes = (0, 2, 3)
-        exact = x.float()
-        count = _sum(exact.new_tensor([x.numel() / x.shape[1]]))
-        mean = _sum(exact.sum(axes)) / count
+        exact, axes, joined = x.float(), (0, 2, 3), _Sum.apply
+        count = joined(exact.new_tensor([x.numel() / x.shape[1]]))
+        mean = joined(exact.sum(axes)) / count
         centred = exact - mean[:, None, None]
-        variance = _sum(centred.square().sum(axes)) / count
-        self._keep_track(mean.detach(), (variance * (count / (count - 1).clamp(min=1))).detach())
-        normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
-        if self.affine:
-            normed = normed * self.weight[:, None, None] + self.bias[:, None, None]
+        variance = joined(centred.square().sum(axes)) / count
+        self._keep_track(mean, variance * count / (count - 1).clamp(min=1))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normed: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
         return normed.to(x.dtype)
 
     @torch.no_grad()
     def _keep_track(self, mean: Tensor, variance: Tensor) -> None:
         """Moves the running statistics, as `torch.nn.BatchNorm2d` does."""
-        assert self.running_mean is not None  # the three of them come with track_running_stats
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked += 1
-        rate = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean), rate)
-        self.running_var.lerp_(variance.to(self.running_var), rate)
+        for name, batch in (("running_mean", mean), ("running_var", variance)):
+            running = self.get_buffer(name)
+            running.lerp_(batch.to(running), self.momentum)
+        self.get_buffer("num_batches_tracked").add_(1)
 
 
 def share_batch_norms(network: nn.Module) -> None:
     """Lets the batch norms inside a network, in place, see all processes' batches.
 
-    Parameters and buffers stay the same tensors under the same names. On a GPU PyTorch's own
-    `SyncBatchNorm` is used.
+    Parameters and buffers stay the same tensors under the same names.
     """
     if next(network.parameters()).is_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]

@@ -5,14 +5,12 @@ import math
 import torch
 from torch import nn
 
-from modelscope_vitadapter.network.beit import Block
+from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.deformable_attention import MultiScaleDeformableAttention
 from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
-from modelscope_vitadapter.network.pixel_decoder import MSDeformAttnPixelDecoder
 from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
 
-BEIT_STD = 0.02
-BEIT_WIDTH = 1024
+BEIT_STD, BEIT_WIDTH = 0.02, 1024
 """BEiT-L's standard deviation of weights, and the width that it goes with."""
 
 LEANING = 4.0
@@ -34,59 +32,47 @@ def set_fresh_weights(network: EncoderDecoderMask2Former) -> None:
     Args:
         network: as it was built, with memory; drawn from PyTorch's global generator.
     """
-    _initialise_backbone(network)
-    _initialise_head(network.decode_head)
+    _fill_backbone(network.backbone)
+    _fill_head(network.decode_head)
     for module in network.modules():
         if isinstance(module, MultiScaleDeformableAttention):
             module.reset_parameters()
 
 
-def _initialise_backbone(network: EncoderDecoderMask2Former) -> None:
-    backbone = network.backbone
+def _fill_backbone(backbone: BEiTAdapter) -> None:
     for module in backbone.modules():
         if isinstance(module, nn.Linear):
             std = BEIT_STD * max(1.0, math.sqrt(BEIT_WIDTH / module.in_features))
             nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
-        elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
             nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
     for name, parameter in backbone.named_parameters():
         if name.endswith(".bias"):
             nn.init.zeros_(parameter)
+        elif name.startswith("blocks.") and name.endswith(("attn.proj.weight", "mlp.fc2.weight")):
+            parameter.div_(math.sqrt(2.0 * (int(name.split(".")[1]) + 1)))
     nn.init.trunc_normal_(backbone.cls_token, std=BEIT_STD)
     nn.init.normal_(backbone.level_embed)
-    for number, block in enumerate(backbone.blocks, 1):
-        if isinstance(block, Block):
-            block.attn.proj.weight.div_(math.sqrt(2.0 * number))
-            block.mlp.fc2.weight.div_(math.sqrt(2.0 * number))
 
 
-def _initialise_head(head: Mask2FormerHead) -> None:
-    _give_queries_classes(head)
+def _fill_head(head: Mask2FormerHead) -> None:
     decoder = head.pixel_decoder
     for part in (head.transformer_decoder, decoder.encoder):
         for parameter in part.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
-    if isinstance(decoder, MSDeformAttnPixelDecoder):
-        for convs in (decoder.lateral_convs, decoder.output_convs, decoder.input_convs):
-            for conv in convs.modules():
-                if isinstance(conv, nn.Conv2d):
-                    if convs is decoder.input_convs:
-                        nn.init.xavier_uniform_(conv.weight)
-                    else:
-                        nn.init.kaiming_uniform_(conv.weight, a=1)
-                    if conv.bias is not None:
-                        nn.init.zeros_(conv.bias)
-
-
-def _give_queries_classes(head: Mask2FormerHead) -> None:
-    """Sets the classifier so that query k, as it enters the decoder, leans to class k."""
+    for name, parameter in decoder.named_parameters():
+        if ".conv." in name and name.endswith(".bias"):
+            nn.init.zeros_(parameter)
+        elif ".conv." in name and name.startswith("input_convs"):
+            nn.init.xavier_uniform_(parameter)
+        elif ".conv." in name:
+            nn.init.kaiming_uniform_(parameter, a=1)
     queries, width = head.query_feat.weight.shape
     classes = head.cls_embed.out_features - 1
-    if queries < classes:
-        return
-    normed = head.transformer_decoder.post_norm(head.query_feat.weight[:classes])
-    head.cls_embed.weight[:classes] = LEANING / width * normed
-    nn.init.zeros_(head.cls_embed.weight[classes:])
-    nn.init.zeros_(head.cls_embed.bias)
+    if queries >= classes:  # the classifier answers k to query k as it enters the decoder
+        normed = head.transformer_decoder.post_norm(head.query_feat.weight[:classes])
+        head.cls_embed.weight[:classes] = LEANING / width * normed
+        nn.init.zeros_(head.cls_embed.weight[classes:])
+        nn.init.zeros_(head.cls_embed.bias)

@@ -2,8 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.checkpoint.model_directory import find_checkpoint
 from modelscope_vitadapter.checkpoint.names import hub_name, is_left_over, is_optional, plan_names
 from modelscope_vitadapter.checkpoint.open import open_checkpoint
+from modelscope_vitadapter.checkpoint.stored import Checkpoint
 from modelscope_vitadapter.config.model_config import ModelConfig
 from modelscope_vitadapter.config.settings import AdapterForm
 from modelscope_vitadapter.errors import CheckpointError
@@ -31,9 +31,6 @@ from modelscope_vitadapter.validation import listing
 TABLE = "relative_position_bias_table"
 SHARED_TABLE = f"rel_pos_bias.{TABLE}"
 """BEiT's pre-training shares one table among its blocks; fine-tuned checkpoints have one each."""
-
-Choose = Callable[[Mapping[str, object], Mapping[str, Tensor]], Mapping[str, str]]
-"""A file's names and a network's state to `{network name: file name}`."""
 
 logger = get_logger()
 
@@ -73,35 +70,16 @@ def initialize(
         set_fresh_weights(network)
     trained, grid = source.settings.backbone.grid, config.settings.backbone.grid
     if not from_scratch:
-        path = find_checkpoint(model_dir)
-        taken = _fill(network, path, lambda a, b: plan_names(a, b).used, [trained], grid)
-        _check_model(network, taken, path)
+        with open_checkpoint(find_checkpoint(model_dir)) as file:
+            sources = plan_names(file.tensors, network.state_dict()).used
+            taken = _fill(network, file, sources, trained, grid)
+        _check_model(network, taken, file.path)
     if beit is not None:
-        _check_beit(network, _fill(network, beit, beit_sources, [], grid), beit)
+        with open_checkpoint(beit) as file:
+            sources = _beit_sources(file.tensors, network.state_dict())
+            taken = _fill(network, file, sources, grid, grid)
+        _check_beit(network, taken, beit)
     return Segmenter(network.eval(), config)
-
-
-def beit_sources(names: Iterable[str], state: Iterable[str]) -> dict[str, str]:
-    """Which entry of a BEiT checkpoint each parameter of the network is filled from.
-
-    Args:
-        names: of the file: BEiT's own, perhaps with prefixes of wrappers.
-        state: names of the network (`backbone.blocks.0.attn.qkv.weight`).
-
-    Returns:
-        `{network name: file name}`, without what BEiT has no part for.
-    """
-    available = {
-        hub_name(name).removeprefix("backbone.").removeprefix("encoder."): name for name in names
-    }
-    sources = {}
-    for name in state:
-        bare = name.removeprefix("backbone.")
-        if bare not in available and re.fullmatch(rf"blocks\.\d+\.attn\.{TABLE}", bare):
-            bare = SHARED_TABLE
-        if name.startswith("backbone.") and bare in available:
-            sources[name] = available[bare]
-    return sources
 
 
 def _check_model(network: nn.Module, taken: set[str], path: Path) -> None:
@@ -126,42 +104,57 @@ def _check_beit(network: nn.Module, taken: set[str], path: Path) -> None:
         )
 
 
+def _beit_sources(names: Iterable[str], state: Iterable[str]) -> dict[str, str]:
+    """`{network name: file name}` of what a BEiT checkpoint has, with wrappers' prefixes or not."""
+    available = {
+        hub_name(name).removeprefix("backbone.").removeprefix("encoder."): name for name in names
+    }
+    sources = {}
+    for name in state:
+        bare = name.removeprefix("backbone.")
+        if bare not in available and re.fullmatch(rf"blocks\.\d+\.attn\.{TABLE}", bare):
+            bare = SHARED_TABLE
+        if name.startswith("backbone.") and bare in available:
+            sources[name] = available[bare]
+    return sources
+
+
 @torch.no_grad()
 def _fill(
-    network: nn.Module, path: Path, choose: Choose, trained: list[GridSize], grid: GridSize
+    network: nn.Module,
+    file: Checkpoint,
+    sources: Mapping[str, str],
+    trained: GridSize,
+    grid: GridSize,
 ) -> set[str]:
     """Copies what fits of a checkpoint into a network, and logs what it gave.
 
     Args:
-        network: with memory; what the checkpoint has nothing for, or nothing that fits, stays.
-        path: the checkpoint.
-        choose: see `Choose`.
-        trained: crops in patches that position biases may have been trained with; a square one is
-            told by their length.
+        network: with memory; what nothing fits stays as it is.
+        file: the checkpoint.
+        sources: `{network name: file name}`.
+        trained: windows in patches that its position biases were trained with; square ones of
+            another size are told by their length.
         grid: the network's, to which they are resized.
 
     Returns:
         Names of the parameters and buffers that were filled.
-
-    Raises:
-        CheckpointError: the file can't be read.
     """
     state = network.state_dict()
     taken: dict[str, str] = {}
-    with closing(open_checkpoint(path)) as source:
-        for name, file_name in choose(source.tensors, state).items():
-            value = source.read(file_name).to(state[name].dtype)
-            if name.endswith(TABLE):
-                value = _resized(value, trained, grid)
-            if value.shape == state[name].shape:
-                state[name].copy_(value)
-                taken[name] = file_name
-        used = set(taken.values())
-        unused = [name for name in source.tensors if name not in used and not is_left_over(name)]
+    for name, file_name in sources.items():
+        value = file.read(file_name).to(state[name].dtype)
+        if name.endswith(TABLE):
+            value = _resized(value, trained, grid)
+        if value.shape == state[name].shape:
+            state[name].copy_(value)
+            taken[name] = file_name
+    used = set(taken.values())
+    unused = [name for name in file.tensors if name not in used and not is_left_over(name)]
     fresh = [name for name in state if name not in taken and not is_optional(name)]
     logger.info(
         "%s gave %d entries. Start fresh: %s. Not used of the file: %s.",
-        path,
+        file.path,
         len(taken),
         listing(fresh) or "none",
         listing(unused) or "none",
@@ -169,10 +162,10 @@ def _fill(
     return set(taken)
 
 
-def _resized(table: Tensor, trained: list[GridSize], grid: GridSize) -> Tensor:
+def _resized(table: Tensor, trained: GridSize, grid: GridSize) -> Tensor:
     """A position bias for the network's windows; itself where its own can't be told."""
     side = (math.isqrt(max(len(table) - EXTRA_ROWS, 0)) + 1) // 2
-    for own in [*trained, (side, side)]:
+    for own in (trained, (side, side)):
         if table_length(own) == len(table):
             return table_for_window(table, own, grid)
     return table

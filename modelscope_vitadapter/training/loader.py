@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,28 +24,20 @@ from modelscope_vitadapter.errors import DataSetError, VitAdapterError
 from modelscope_vitadapter.training.augmentation import Augmentation
 
 SampleKey = tuple[int, int]
-"""What names a sample: the epoch and its index in the data set, both from 0."""
+"""What names a sample: the epoch and its index in the dataset, both from 0."""
 
 
-@dataclass
-class Batch:
-    """What one process computes one step on.
-
-    Attributes:
-        images: `(B, 3, H, W)` float32, normalised, RGB unless the model takes BGR.
-        classes: `(B, H, W)` int16 class ids, `IGNORED` where there is none.
-        seeds: of each sample, in [0, 2**63): everything random about it is drawn from its seed.
-        names: of each sample's image, for messages.
-    """
+class Batch(NamedTuple):
+    """What one process computes one step on; a tuple, which PyTorch's loader can pin."""
 
     images: Tensor
+    """`(B, 3, H, W)` float32, normalised, RGB unless the model takes BGR."""
     classes: Tensor
+    """`(B, H, W)` int16 class ids, `IGNORED` where there is none."""
     seeds: list[int]
+    """Of each sample, in [0, 2**63): everything random about it is drawn from its seed."""
     names: list[str]
-
-    def pin_memory(self) -> Batch:
-        """The batch in memory that a GPU can fetch from; PyTorch's loader calls it."""
-        return Batch(self.images.pin_memory(), self.classes.pin_memory(), self.seeds, self.names)
+    """Of each sample's image, for messages."""
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
@@ -59,7 +51,7 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order `(length,)` in which an epoch goes through a data set."""
+    """The order `(length,)` in which an epoch goes through a dataset."""
     return np.random.default_rng((seed, epoch)).permutation(length)
 
 
@@ -86,27 +78,25 @@ class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
         the message of an error that passes through it.
         """
         seeds = [sample_seed(self.seed, epoch, index) for epoch, index in keys]
-        images, classes, names = [], [], []
+        views, names = [], []
         try:
             for (_, index), seed in zip(keys, seeds, strict=True):
                 sample = self._sample(index)
                 labelled = read_sample(sample, self.dataset.label_ids, self.num_classes)
-                image, class_map = self.augmentation(labelled, np.random.default_rng(seed))
-                images.append(image)
-                classes.append(class_map)
+                views.append(self.augmentation(labelled, np.random.default_rng(seed)))
                 names.append(sample.name)
         except VitAdapterError as error:
             return error
         # Stacked by numpy: a forked worker had better not start PyTorch's threads.
-        stacked = torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(classes))
-        return Batch(*stacked, seeds, names)
+        images, classes = (torch.from_numpy(np.stack(each)) for each in zip(*views, strict=True))
+        return Batch(images, classes, seeds, names)
 
     def _sample(self, index: int) -> Sample:
         try:
             return self.dataset[index]
         except (VitAdapterError, MemoryError):
             raise
-        except Exception as error:  # a data set of someone else's, such as a Hugging Face one
+        except Exception as error:  # a dataset of someone else's, such as a Hugging Face one
             raise DataSetError(
                 f"the data set failed to give sample {index} (counted from 0), "
                 f"{type(error).__name__}: {error}. Repair the sample or leave it out"
@@ -129,7 +119,7 @@ class BatchLoader:
         pin_memory: whether batches lie in memory that a GPU can fetch from.
 
     Raises:
-        DataSetError: the data set has less than one global batch.
+        DataSetError: the dataset has less than one global batch.
     """
 
     def __init__(
@@ -152,12 +142,11 @@ class BatchLoader:
                 "samples, or a smaller batch size"
             )
         self._keys: list[list[SampleKey]] = []  # of the batches of the epoch that goes on
-        self._loader: DataLoader[Batch | VitAdapterError] | None = DataLoader(
+        self._loader: DataLoader[Batch | VitAdapterError] = DataLoader(
             batches,
             batch_size=None,  # the keys are of whole batches
             sampler=self._keys,
             num_workers=workers,
-            collate_fn=_unchanged,
             pin_memory=pin_memory,
             worker_init_fn=prepare_worker,
             persistent_workers=workers > 0,
@@ -170,17 +159,13 @@ class BatchLoader:
         return self._samples // self._size
 
     def epoch(self, number: int, first_batch: int = 0) -> Generator[Batch, None, None]:
-        """Yields the batches of an epoch; one epoch at a time.
+        """Yields the batches of an epoch, both counted from 0; one epoch at a time.
 
-        Args:
-            number: of the epoch, counted from 0.
-            first_batch: where it begins, counted from 0; nothing before it is read.
+        Nothing before `first_batch` is read.
 
         Raises:
             DataSetError: an image or a label map can't be used; the error names its file.
         """
-        if self._loader is None:
-            raise RuntimeError("this loader is closed: make another one")
         order = epoch_order(self._samples, self._seed, number)[: len(self) * self._size]
         batches = order.reshape(-1, self._size)[first_batch:, self._rows].tolist()
         self._keys[:] = [[(number, index) for index in batch] for batch in batches]
@@ -195,19 +180,14 @@ class BatchLoader:
         Without it PyTorch waits 5 s for each worker where an error keeps the loader alive until the
         garbage collector finds it.
         """
-        self._loader = None
-
-
-def _unchanged(item: Any) -> Any:
-    return item
+        del self._loader
 
 
 def prepare_worker(worker: int) -> None:
     """Keeps a worker (its number has no effect) to one thread, and leaves signals to the trainer.
 
-    There are as many workers as the machine shall compute with. PyTorch's loader has limited
-    PyTorch already. A forked worker must not count on the threads that OpenCV had started in its
-    parent either.
+    PyTorch's loader has limited PyTorch already. A forked worker must not count on the threads that
+    OpenCV had started in its parent either.
     """
     cv2.setNumThreads(0)
     # Ctrl-C goes to a terminal's whole group: the trainer decides when workers end. It ends them
