@@ -15,7 +15,7 @@ from modelscope_vitadapter.plugin.registration import METRIC, register
 
 CLASS_MAPS = ("class_map", "class_maps")
 TRUTHS = ("classes", "labels", "gt_semantic_seg")
-"""Where outputs hold class maps, and inputs true classes, in the order in which is looked."""
+"""Where outputs hold class maps, and inputs true classes; the first that is there counts."""
 
 
 @register(METRIC)
@@ -25,23 +25,15 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
     Built by `build_metric('vitadapter-segmentation-metric')`, and by a trainer whose configuration
     has that name in `evaluation.metrics`.
 
-    Attributes:
-        matrix: what was counted; None before the first batch where K was not given.
-        trainer: set by ModelScope's trainer.
-
     Args:
-        num_classes: K; by default that of the trainer's model.
-        ignored: values of true classes that are not counted, where they are no class.
+        num_classes: K; by default that of the model of `trainer`, which ModelScope sets.
         **kwargs: what ModelScope passes on.
     """
 
     trainer: Any = None
 
-    def __init__(
-        self, num_classes: int | None = None, ignored: Sequence[int] = (-1, 255), **kwargs: Any
-    ) -> None:
+    def __init__(self, num_classes: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.ignored = tuple(ignored)
         self.matrix = None if num_classes is None else ConfusionMatrix(num_classes)
 
     def add(self, outputs: Any, inputs: Any) -> None:
@@ -63,9 +55,9 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
                 f"the model gave {len(predictions)} class maps for a batch of {len(truths)} "
                 "images; expected one for each"
             )
-        ignored = [one for one in self.ignored if not 0 <= one < matrix.num_classes]
         for prediction, truth in zip(predictions, truths, strict=True):
-            matrix.update(prediction, np.where(np.isin(truth, ignored), -1, truth))
+            ignored = (truth == 255) & (matrix.num_classes <= 255)
+            matrix.update(prediction, np.where(ignored, np.int64(-1), truth))
 
     def evaluate(self) -> dict[str, float]:
         """The metrics over all that was added, shares from 0 to 1; NaN where nothing was."""

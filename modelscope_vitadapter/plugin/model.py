@@ -19,7 +19,7 @@ from modelscope_vitadapter.checkpoint.model_directory import (
     save_model_files,
 )
 from modelscope_vitadapter.config.model_config import CONFIG_FILE
-from modelscope_vitadapter.devices import builtin_device_name, prepare_forked_process
+from modelscope_vitadapter.devices import builtin_device_name
 from modelscope_vitadapter.inference.memory import check_masks_fit
 from modelscope_vitadapter.inference.results import (
     SCORE,
@@ -45,7 +45,6 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         cfg: what was read of `mmcv_config.py`, with attribute access.
         CLASSES: names of the classes by id.
         PALETTE: `[R, G, B]` of each class, 0 to 255.
-        num_classes: number of classes.
 
     Args:
         model_dir: directory with `mmcv_config.py` and a checkpoint.
@@ -69,7 +68,6 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         config_text: str | None = None,
         **kwargs: Any,
     ) -> None:
-        prepare_forked_process()
         if "device" in kwargs:
             kwargs["device"] = builtin_device_name(kwargs["device"])
         super().__init__(os.fspath(model_dir), **kwargs)
@@ -83,26 +81,22 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         self._config_text = config_text
         self.model = self.segmenter.network
         config = self.segmenter.config
-        self.cfg = config.config
-        self.windows = config.settings.windows
-        self.CLASSES = config.classes
-        self.PALETTE = config.palette
+        self.cfg, self.windows = config.config, config.settings.windows
+        self.CLASSES, self.PALETTE = config.classes, config.palette
         self.num_classes = len(self.CLASSES)
 
     def forward(
         self, inputs: Mapping[str, Any], *, confidence: bool = False
     ) -> list[Prediction] | Iterator[Prediction]:
-        """Decides the class of every pixel of one or more preprocessed images.
+        """Decides the class of every pixel of images, see `Segmenter.predict`.
 
         Args:
-            inputs: what the preprocessor gives for one image, or `{'images': ...}` with
-                several of them. Tensors are moved to the model's device.
+            inputs: what the preprocessor gives for one image, or `{'images': ...}` with several.
             confidence: whether each pixel's probability is wanted too.
 
         Returns:
             A `Prediction` per image, on the model's device: a list, or, where `images` is an
-            iterator, an iterator that takes and decides them as they are asked for. Errors as of
-            `Segmenter.predict`.
+            iterator, an iterator that takes and decides them as they are asked for.
         """
         samples = inputs.get("images", [inputs])
         self.segmenter.network = self.model  # it may have been replaced, as by a quantised one
@@ -116,12 +110,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
     def postprocess(
         self, inputs: Any, *, mask_dtype: Any = np.int64, output: str = "masks"
     ) -> dict[str, Any]:
-        """Turns the first prediction, or class map, of what `forward` gives into a result.
-
-        Args:
-            inputs: what `forward` or `inference` gives.
-            mask_dtype: numpy type of the masks.
-            output: `masks`, or `class_map` for one array in their place.
+        """Turns the first one of what `forward` or `inference` gives into ModelScope's result.
 
         Returns:
             `masks` (a list of `(H, W)` arrays of 0 and 1, one per class present, in descending
@@ -133,9 +122,9 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
             ImageMemoryError: the masks need more memory than is free.
         """
         output, dtype = parse_output(output), parse_mask_dtype(mask_dtype)
-        first = inputs[0]
-        confidence = first.confidence if isinstance(first, Prediction) else None
-        class_map = first.class_map.cpu().numpy() if isinstance(first, Prediction) else first
+        class_map, confidence = inputs[0], None
+        if isinstance(class_map, Prediction):
+            class_map, confidence = class_map.class_map.cpu().numpy(), class_map.confidence
         ids = present_classes(class_map, self.num_classes)
         results: dict[str, Any] = {}
         if output == "masks":
@@ -178,8 +167,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
             **kwargs: for `save_function`.
 
         Raises:
-            CheckpointError: for a name that is not looked for when a model is loaded, or where the
-                directory cannot be written.
+            CheckpointError: the name would not be found again, or the directory can't be written.
         """
         content = self.configuration() if config is None else config
 

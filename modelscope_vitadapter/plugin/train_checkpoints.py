@@ -17,21 +17,16 @@ from modelscope_vitadapter.checkpoint.save import save_state_dict, written_aside
 from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
 from modelscope_vitadapter.training.train_config import checkpoint_files
 
-WEIGHTS_NAME = CHECKPOINT_NAMES[0]
-"""What the weights of a trained model are called: the built-in model reads that name too."""
-
-RESULT_NAME = "eval_result.txt"
-"""The last evaluation's metrics beside a trained model, as ModelScope's trainers write them."""
+WEIGHTS_NAME, RESULT_NAME = CHECKPOINT_NAMES[0], "eval_result.txt"
+"""A trained model's weights, where the built-in model looks for them too, and the last metrics
+beside it, where ModelScope's trainers write them."""
 
 
 def save_checkpoint(trainer: Any, checkpoint: Path, output: Path) -> None:
     """Writes weights, and then what else is needed to go on, each file aside before it is renamed.
 
-    Args:
-        trainer: after a step, which `trainer.iter` doesn't count yet.
-        checkpoint: see `train_config.checkpoint_files`.
-        output: a directory in the hub's layout for the model, with a link to the weights, or, on
-            file systems without links, a copy.
+    After a step, which `trainer.iter` doesn't count yet. `output` becomes a directory in the hub's
+    layout, with a link to the weights, or, on file systems without links, a copy.
     """
     weights, state = checkpoint_files(checkpoint)
     save_state_dict(trainer.model.model.state_dict(), weights)
@@ -80,11 +75,7 @@ def load_checkpoint(trainer: Any, checkpoint: Path) -> None:
 
 
 def load_weights(trainer: Any, checkpoint: Path) -> None:
-    """Copies a checkpoint's weights into the model's own tensors, to which an optimiser refers.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or of another network.
-    """
+    """Copies a checkpoint's weights into the model's own tensors; raises CheckpointError."""
     path = checkpoint_files(checkpoint)[0]
     try:
         trainer.model.model.load_state_dict(_read(path, mmap=True))

@@ -32,8 +32,7 @@ from modelscope_vitadapter.errors import ConfigError, DataSetNotFoundError, Trai
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.plugin.registration import TRAINER, register
 from modelscope_vitadapter.plugin.train_checkpoints import load_checkpoint, load_weights
-from modelscope_vitadapter.plugin.train_hooks import run_hooks
-from modelscope_vitadapter.plugin.train_loop import StepLoop, StopRequest
+from modelscope_vitadapter.plugin.train_loop import StepLoop, StopRequest, run_hooks
 from modelscope_vitadapter.segmenter import model_directory
 from modelscope_vitadapter.training.augmentation import Augmentation
 from modelscope_vitadapter.training.config_changes import changed_config, config_text
@@ -67,30 +66,24 @@ class VitAdapterSegmentationTrainer(StepLoop):
         train_dataset, eval_dataset: with labels, see `datasets.open_dataset.open_dataset`.
         train_split, eval_split: which parts of them are used, where they have parts.
         work_dir: where checkpoints, logs and sample images are written.
-        classes: names of the classes by id. By default those that the training data names
-            (`classes.txt`), then the model's own. Parts of the head that don't fit start fresh.
-        palette: `[R, G, B]` of each class.
-        crop: height and width in pixels, a multiple of 32, of the windows that are trained on and
-            tested with, and the scale of images with them; by default the model's own.
+        classes, crop, palette: see `changed_config`. Names are by default those that the training
+            data has (`classes.txt`). Parts of the head that don't fit start fresh.
         from_scratch: of `model` only `mmcv_config.py` is used.
         beit: checkpoint of a BEiT backbone to start from.
         freeze: `nothing`, `beit` (adapter and head are trained) or `backbone` (the head is).
-        recipe: fields of `TrainConfig` that shall be otherwise than in the paper.
-        run: its other fields: how often a run reports, evaluates and saves, its workers.
+        recipe, run: fields of `TrainConfig` that shall be otherwise; the latter say how often a run
+            reports, evaluates and saves, and its workers.
         data_options: arguments of `open_dataset` (`label_ids`, `image_column`, ...).
         check_data: read all images and label maps before training starts.
-        adapter_form: see `VitAdapterSemanticSegmentation`.
+        adapter_form, trust_remote_code: see `VitAdapterSemanticSegmentation`.
         device: `gpu`, `cpu`, `cuda:N`; under torchrun `gpu` is the GPU of the process.
         max_epochs, seed: of the recipe.
         model_revision: of a model id.
-        trust_remote_code: see `load_model_config`.
         **kwargs: `HANDED_ON`, for `EpochBasedTrainer`.
 
     Raises:
-        DataSetError: a dataset can't be used; its message lists files.
-        ConfigError, CheckpointError, TrainingError, ValueError: see `changed_config`, `initialize`
-            and `TrainConfig`.
-        TypeError: an argument is unknown.
+        TypeError: an argument is unknown. Other errors are those of `open_dataset`,
+            `check_dataset`, `changed_config`, `initialize` and `TrainConfig`.
     """
 
     def __init__(
@@ -164,12 +157,12 @@ class VitAdapterSegmentationTrainer(StepLoop):
             )
         self._start = model
         self._criterion = parse_criterion(model.cfg, model.num_classes)
-        self._init_modelscope(Path(work_dir), place, trust_remote_code, kwargs)
+        options = {name: kwargs[name] for name in HANDED_ON if name in kwargs}
+        options.update(work_dir=os.fspath(work_dir), device=str(place))
+        self._init_modelscope(trust_remote_code=trust_remote_code, **options)
 
-    def _init_modelscope(
-        self, work_dir: Path, place: torch.device, trusts: bool, kwargs: dict[str, Any]
-    ) -> None:
-        """Makes this a trainer of ModelScope, with the hooks of a run behind those that it has."""
+    def _init_modelscope(self, **options: Any) -> None:
+        """Makes this a trainer of ModelScope, with the run's hooks behind its callbacks."""
         with tempfile.TemporaryDirectory() as folder:  # the model's directory may lack the file
             file = Path(folder) / ModelFile.CONFIGURATION
             file.write_text(json.dumps(self._start.configuration()), encoding="utf-8")
@@ -178,15 +171,11 @@ class VitAdapterSegmentationTrainer(StepLoop):
                 cfg_file=str(file),
                 train_dataset=self.train_dataset,
                 eval_dataset=self.eval_dataset,
-                work_dir=os.fspath(work_dir),
                 seed=self.train_config.seed,
                 max_epochs=math.ceil(self.max_iters / self.iters_per_epoch),
-                device=str(place),
-                trust_remote_code=trusts,
-                **{name: kwargs[name] for name in HANDED_ON if name in kwargs},
+                **options,
             )
-        evaluates = self.eval_dataset is not None
-        for hook in run_hooks(work_dir, self.train_config, self.max_iters, evaluates=evaluates):
+        for hook in run_hooks(self.work_dir, self.train_config):
             self.register_hook(hook)
 
     def get_or_download_model_dir(self, model: str, *args: Any, **kwargs: Any) -> str:
@@ -225,7 +214,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         return self.train_config.max_iters if epochs is None else epochs * self.iters_per_epoch
 
     def get_train_dataloader(self) -> BatchLoader:
-        """The loader of this process's batches, with the recipe's augmentations."""
+        """The loader of this process's batches; ConfigError where no window says what to crop."""
         config, model = self.train_config, self.model
         crop = model.windows.crop_size
         if crop is None:
@@ -247,10 +236,9 @@ class VitAdapterSegmentationTrainer(StepLoop):
         """Trains; arguments as `EpochBasedTrainer.train`.
 
         Raises:
-            ConfigError: the model has no window size to crop to.
-            DataSetError: there are fewer images than one batch takes.
             TrainingError: there is nothing to train on, or the run's directory has checkpoints, and
                 none is given to go on from.
+            ConfigError, DataSetError: see `get_train_dataloader` and `BatchLoader`.
         """
         if self.train_dataset is None:
             raise TrainingError("there is no data set for training: give `train_dataset`")
@@ -293,11 +281,9 @@ class VitAdapterSegmentationTrainer(StepLoop):
         }
 
     def evaluate(self, checkpoint_path: str | None = None, **kwargs: Any) -> dict[str, float]:
-        """`mIoU`, `aAcc` and `mAcc`, 0 to 1, of the model on the evaluation set.
+        """`mIoU`, `aAcc` and `mAcc`, 0 to 1, of the model, or a checkpoint, on the evaluation set.
 
-        Args:
-            checkpoint_path: a checkpoint of this trainer whose weights are loaded before.
-            **kwargs: ModelScope's other arguments; they have no effect.
+        Other arguments, which are ModelScope's, have no effect.
         """
         if self.eval_dataset is None:
             raise TrainingError("there is no data set for evaluation: give `eval_dataset`")

@@ -22,6 +22,7 @@ from modelscope_vitadapter.config.test_pipeline import (
 )
 from modelscope_vitadapter.datasets.dataset import IGNORED
 from modelscope_vitadapter.datasets.reading import LabelledImage
+from modelscope_vitadapter.images.transforms import apply_step
 from modelscope_vitadapter.training.train_config import TrainConfig
 
 LONG_PER_SHORT = 4
@@ -29,6 +30,14 @@ LONG_PER_SHORT = 4
 
 CROP_TRIES = 10
 """Crops drawn in search of one without a class that covers too much; the last is taken as it is."""
+
+DISTORTIONS = {
+    "brightness": (-32.0, 32.0),
+    "contrast": (0.5, 1.5),
+    "saturation": (0.5, 1.5),
+    "hue": (-36.0, 36.0),
+}
+"""Ranges of colour changes, as in SSD (arXiv 1512.02325) and mmsegmentation."""
 
 AS_IT_IS = Normalize((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), to_rgb=False)
 
@@ -51,10 +60,9 @@ class Augmentation:
 
     @classmethod
     def of(cls, config: TrainConfig, transform: InputTransform, crop_size: Size) -> Augmentation:
-        """The augmentations of a run, with the scale and normalisation that a model is used with.
+        """With the scale and normalisation of a test pipeline's first view.
 
-        Of the test pipeline `transform` the first view counts. Where it doesn't resize, the paper's
-        scale for this crop is taken.
+        Where that doesn't resize, the paper's scale for this crop is taken.
         """
         short, steps = min(crop_size), transform.views[0].steps
         paper = short, LONG_PER_SHORT * short
@@ -74,10 +82,8 @@ class Augmentation:
         """
         image, classes = self.view(labelled.image, labelled.classes, rng)
         height, width = classes.shape
-        ordered = image[..., ::-1] if self.normalize.to_rgb else image
-        mean, std = (np.array(v, np.float32) for v in (self.normalize.mean, self.normalize.std))
         values = np.zeros((3, *self.crop_size), np.float32)
-        values[:, :height, :width] = ((ordered.astype(np.float32) - mean) / std).transpose(2, 0, 1)
+        values[:, :height, :width] = apply_step(self.normalize, image).transpose(2, 0, 1)
         padded = np.full(self.crop_size, IGNORED, np.int16)
         padded[:height, :width] = classes
         return values, padded
@@ -96,7 +102,7 @@ class Augmentation:
         if rng.random() < self.config.flip:
             image, classes = image[:, ::-1], classes[:, ::-1]
         if self.config.photometric:
-            image = distort(image, draw_distortion(rng))
+            image = distort(image, **draw_distortion(rng))
         return image, classes
 
     def _draw_crop(
@@ -123,9 +129,8 @@ def resize_nearest(values: NDArray[Any], size: Size) -> NDArray[Any]:
     """Resizes a map `(H, W)` to the nearest values, seen from the centres of pixels.
 
     Bilinear resizing of images measures from the centres too, so both stay aligned. OpenCV's
-    nearest, which mmsegmentation calls, measures from the corners: that shifts labels by up to
-    half a pixel of the coarser map. OpenCV's exact one rounds half-way points by fixed-point
-    errors.
+    nearest, which mmsegmentation calls, shifts labels by up to half a pixel of the coarser map;
+    its exact one rounds half-way points by fixed-point errors.
     """
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new)
@@ -144,47 +149,43 @@ def largest_share(classes: NDArray[np.int16]) -> float:
     return float(np.bincount(labelled).max() / labelled.size) if labelled.size else float("inf")
 
 
-@dataclass(frozen=True)
-class Distortion:
-    """Changes of colour, after SSD (arXiv 1512.02325) and mmsegmentation; the defaults are none."""
-
-    brightness: float = 0.0
-    """Added to values in 0 to 255."""
-    contrast: float = 1.0
-    """Factor of all values."""
-    saturation: float = 1.0
-    """Factor of the saturation in HSV, which ends at 1."""
-    hue: float = 0.0
-    """Turn of the hue in degrees."""
-    contrast_first: bool = True
-    """Whether the contrast changes before saturation and hue; else after them."""
+def draw_distortion(rng: np.random.Generator) -> dict[str, Any]:
+    """Arguments of `distort`: each change with a chance of a half."""
+    used = {name: limits for name, limits in DISTORTIONS.items() if rng.random() < 0.5}
+    drawn: dict[str, Any] = {name: float(rng.uniform(*limits)) for name, limits in used.items()}
+    return {**drawn, "contrast_first": bool(rng.random() < 0.5)}
 
 
-RANGES = (-32.0, 32.0), (0.5, 1.5), (0.5, 1.5), (-36.0, 36.0)
-"""Of a distortion's first four fields."""
-
-
-def draw_distortion(rng: np.random.Generator) -> Distortion:
-    """Draws colour changes, each with a chance of a half."""
-    used, drawn = rng.random(4) < 0.5, rng.uniform(*zip(*RANGES, strict=True))
-    changes = np.where(used, drawn, (0.0, 1.0, 1.0, 0.0)).tolist()
-    return Distortion(*changes, contrast_first=bool(rng.random() < 0.5))
-
-
-def distort(image: NDArray[np.uint8], change: Distortion) -> NDArray[np.uint8]:
+def distort(
+    image: NDArray[np.uint8],
+    *,
+    brightness: float = 0.0,
+    contrast: float = 1.0,
+    saturation: float = 1.0,
+    hue: float = 0.0,
+    contrast_first: bool = True,
+) -> NDArray[np.uint8]:
     """Changes the colours of an image `(H, W, 3)` BGR, which stays as it is.
 
     Values are cut to 0 to 255 after each change and rounded once at the end; mmsegmentation rounds
     to whole grey levels after each, and to 180 hues.
+
+    Args:
+        image: values in 0 to 255.
+        brightness: added to all values.
+        contrast: factor of all values.
+        saturation: factor of the saturation in HSV, which ends at 1.
+        hue: turn of the hue in degrees.
+        contrast_first: whether the contrast changes before saturation and hue; else after them.
     """
-    values = np.clip(image.astype(np.float32) + np.float32(change.brightness), 0, 255)
-    if change.contrast_first:
-        values = np.clip(values * np.float32(change.contrast), 0, 255)
-    if change.saturation != 1.0 or change.hue != 0.0:
+    values = np.clip(image.astype(np.float32) + np.float32(brightness), 0, 255)
+    if contrast_first:
+        values = np.clip(values * np.float32(contrast), 0, 255)
+    if saturation != 1.0 or hue != 0.0:
         hsv = cv2.cvtColor(values, cv2.COLOR_BGR2HSV)  # 0 to 360, 0 to 1 and the range of `values`
-        hsv[:, :, 0] = np.mod(hsv[:, :, 0] + np.float32(change.hue), np.float32(360))
-        hsv[:, :, 1] = np.minimum(hsv[:, :, 1] * np.float32(change.saturation), 1)
+        hsv[:, :, 0] = np.mod(hsv[:, :, 0] + np.float32(hue), np.float32(360))
+        hsv[:, :, 1] = np.minimum(hsv[:, :, 1] * np.float32(saturation), 1)
         values = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-    if not change.contrast_first:
-        values = np.clip(values * np.float32(change.contrast), 0, 255)
+    if not contrast_first:
+        values = np.clip(values * np.float32(contrast), 0, 255)
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -12,8 +12,6 @@ from modelscope_vitadapter.config.unreadable import Unreadable
 from modelscope_vitadapter.errors import ConfigError, TrainingError
 from modelscope_vitadapter.training.train_config import CROP, check
 
-HEADER = '"""Written by modelscope-vitadapter for a model that was fine-tuned."""\n\n'
-
 
 def changed_config(
     config: ModelConfig,
@@ -29,13 +27,13 @@ def changed_config(
         classes: names by id; None for the model's own.
         palette: `[R, G, B]` of each class, 0 to 255; None for the model's own or, for new classes,
             generated ones.
-        crop: height and width in pixels of the windows that are trained on and tested with; None
-            for the model's own. Strides and what images are resized and padded to change by the
-            same factor, so a window shows as much of an image as before.
+        crop: height and width in pixels of the windows; None for the model's own. Strides and what
+            images are resized and padded to change by the same factor, so a window shows as much
+            of an image as before.
 
     Returns:
-        `config` itself where nothing is other than it says. Otherwise one of plain values:
-        `CLASSES`, `PALETTE`, `model` and `data.test.pipeline`, all that is read of a configuration.
+        `config` itself where nothing is other than it says. Otherwise one of plain values, with all
+        that is read of a configuration.
 
     Raises:
         TrainingError: class names are missing or given twice.
@@ -64,18 +62,17 @@ def changed_config(
     _set_classes(model["decode_head"], len(names))
     if crop is not None:
         pipeline = _rescaled(pipeline, _set_crop(model, windows, crop))
-    colours = [list(colour) for colour in palette]
-    values = {"CLASSES": names, "PALETTE": colours, "model": model}
+    values = {"CLASSES": names, "PALETTE": [*map(list, palette)], "model": model}
     return parse_model_config(ConfigDict(values, data={"test": {"pipeline": pipeline}}))
 
 
 def config_text(config: ModelConfig) -> str:
     """The text of an `mmcv_config.py` that says what `changed_config` gave: literals only."""
-    lines = (
-        f"{name} = {pprint.pformat(value, width=100, compact=True, sort_dicts=False)}\n"
-        for name, value in _plain(config.config).items()
-    )
-    return HEADER + "\n".join(lines)
+    lines = ['"""Written by modelscope-vitadapter for a model that was fine-tuned."""\n']
+    for name, value in _plain(config.config).items():
+        text = pprint.pformat(value, width=100, compact=True, sort_dicts=False)
+        lines.append(f"{name} = {text}\n")
+    return "\n".join(lines)
 
 
 def default_palette(count: int) -> list[list[int]]:

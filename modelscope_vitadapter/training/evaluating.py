@@ -1,5 +1,6 @@
 """What a run does with its evaluation set: metrics, and images to look at."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,11 @@ LONGEST_SIDE, OPACITY = 640, 0.6
 def evaluate_segmenter(segmenter: Segmenter, dataset: SegmentationDataset) -> dict[str, float]:
     """`mIoU`, `aAcc` and `mAcc`, 0 to 1, shared by all processes; in evaluation mode."""
     classes = segmenter.config.settings.head.num_classes
-    matrix = confusion_matrix(
-        lambda images: (one.class_map.cpu().numpy() for one in segmenter.segment(images)),
-        dataset,
-        classes,
-    )
-    found = metrics(matrix.counts)
+
+    def segment(images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[Any]]:
+        return (one.class_map.cpu().numpy() for one in segmenter.segment(images))
+
+    found = metrics(confusion_matrix(segment, dataset, classes).counts)
     return {METRIC: found.mIoU, "aAcc": found.aAcc, "mAcc": found.mAcc}
 
 

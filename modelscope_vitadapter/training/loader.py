@@ -23,9 +23,6 @@ from modelscope_vitadapter.datasets.reading import read_sample
 from modelscope_vitadapter.errors import DataSetError, VitAdapterError
 from modelscope_vitadapter.training.augmentation import Augmentation
 
-SampleKey = tuple[int, int]
-"""What names a sample: the epoch and its index in the dataset, both from 0."""
-
 
 class Batch(NamedTuple):
     """What one process computes one step on; a tuple, which PyTorch's loader can pin."""
@@ -41,11 +38,7 @@ class Batch(NamedTuple):
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
-    """The seed of a sample in an epoch of a run with a seed, in [0, 2**63).
-
-    The same on every machine and in every version of numpy, which promises to keep the answers of
-    `SeedSequence`.
-    """
+    """The seed of a sample in an epoch of a run, in [0, 2**63), with any version of numpy."""
     hashed = np.random.SeedSequence(seed, spawn_key=(epoch, index)).generate_state(1, np.uint64)
     return int(hashed[0] >> np.uint64(1))
 
@@ -57,25 +50,19 @@ def epoch_order(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 @dataclass
 class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
-    """Makes batches out of the keys of their samples; the same keys give the same bits anywhere.
-
-    Attributes:
-        dataset: it can be pickled if workers are spawned, which are each sent a copy.
-        augmentation: how views are drawn.
-        num_classes: classes of the model.
-        seed: the run's, 0 or above.
-    """
+    """Makes batches of samples, each named by its epoch and index; always with the same bits."""
 
     dataset: SegmentationDataset
+    """It can be pickled if workers are spawned, which are each sent a copy."""
     augmentation: Augmentation
     num_classes: int
     seed: int
+    """The run's, 0 or above."""
 
-    def __getitem__(self, keys: Sequence[SampleKey]) -> Batch | VitAdapterError:
-        """The batch of some samples.
+    def __getitem__(self, keys: Sequence[tuple[int, int]]) -> Batch | VitAdapterError:
+        """The batch of some samples, or the error that one of them raised.
 
-        Or the error that one of them raised: PyTorch's loader puts the worker's traceback before
-        the message of an error that passes through it.
+        PyTorch's loader puts the worker's traceback before the message of one that passes through.
         """
         seeds = [sample_seed(self.seed, epoch, index) for epoch, index in keys]
         views, names = [], []
@@ -106,20 +93,20 @@ class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
 class BatchLoader:
     """Goes through epochs, with workers that live on between them; `close` ends the workers.
 
-    Global batch b of an epoch is the next `batch_size` indices of its order, of which each process
-    takes an equal share, in order. The last global batch is dropped unless it is whole, so that all
-    processes take as many steps. Global random states stay untouched.
+    Of each `batch_size` samples in an epoch's order, a multiple of `processes`, each process takes
+    an equal share. The last of them are dropped unless they are as many, so that all processes take
+    as many steps. Global random states stay untouched.
 
     Args:
         batches: makes them.
-        batch_size: samples in a global batch, a multiple of `processes`.
-        processes: how many share it.
+        batch_size: samples of all processes together.
+        processes: how many there are.
         process: which one this is, counted from 0.
         workers: processes that make batches ahead; 0: this one makes them when they are asked for.
         pin_memory: whether batches lie in memory that a GPU can fetch from.
 
     Raises:
-        DataSetError: the dataset has less than one global batch.
+        DataSetError: the dataset has fewer samples.
     """
 
     def __init__(
@@ -141,7 +128,7 @@ class BatchLoader:
                 f"{batch_size} of one step (of {processes} process(es) together). Give more "
                 "samples, or a smaller batch size"
             )
-        self._keys: list[list[SampleKey]] = []  # of the batches of the epoch that goes on
+        self._keys: list[list[tuple[int, int]]] = []  # of the batches of the epoch that goes on
         self._loader: DataLoader[Batch | VitAdapterError] = DataLoader(
             batches,
             batch_size=None,  # the keys are of whole batches
@@ -159,9 +146,7 @@ class BatchLoader:
         return self._samples // self._size
 
     def epoch(self, number: int, first_batch: int = 0) -> Generator[Batch, None, None]:
-        """Yields the batches of an epoch, both counted from 0; one epoch at a time.
-
-        Nothing before `first_batch` is read.
+        """Yields an epoch's batches, both counted from 0, reading none before; one epoch at a time.
 
         Raises:
             DataSetError: an image or a label map can't be used; the error names its file.
@@ -175,21 +160,13 @@ class BatchLoader:
             yield batch
 
     def close(self) -> None:
-        """Ends the workers; epochs that go on have to be closed before.
-
-        Without it PyTorch waits 5 s for each worker where an error keeps the loader alive until the
-        garbage collector finds it.
-        """
+        """Ends the workers, for which PyTorch waits 5 s each where an error keeps this alive."""
         del self._loader
 
 
 def prepare_worker(worker: int) -> None:
-    """Keeps a worker (its number has no effect) to one thread, and leaves signals to the trainer.
-
-    PyTorch's loader has limited PyTorch already. A forked worker must not count on the threads that
-    OpenCV had started in its parent either.
-    """
-    cv2.setNumThreads(0)
+    """Keeps a worker to one thread, and leaves signals to the trainer; `worker` has no effect."""
+    cv2.setNumThreads(0)  # a forked one must not count on its parent's; PyTorch is limited already
     # Ctrl-C goes to a terminal's whole group: the trainer decides when workers end. It ends them
     # by SIGTERM, for which a forked worker would otherwise have the trainer's own handler.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -50,14 +50,10 @@ def sample_maps(maps: Tensor, points: Tensor) -> Tensor:
 
 
 class SeededPoints:
-    """Random points that depend on the sample, the prediction and the purpose alone.
+    """Random points that depend on the sample's seed, the prediction and the purpose alone.
 
     So a sample has the same points in whichever batch, row or process it is. They are drawn on the
     device that uses them: another kind of device draws others.
-
-    Args:
-        seeds: one for each sample of the batch.
-        device: where the criterion computes.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device | str) -> None:
@@ -87,15 +83,8 @@ def uncertain_points(
     """Random points, most of them where a mask's logit is near 0 (PointRend, section 3.1).
 
     Of `num_points * oversample_ratio` uniform points the `num_points * importance_sample_ratio`
-    most uncertain ones are kept, both rounded down; the rest is drawn anew. Each mask has its own.
-
-    Args:
-        mask_logits: `(M, h, w)`.
-        settings: the counts.
-        generator: of the logits' device.
-
-    Returns:
-        `(M, num_points, 2)` float32.
+    most uncertain ones are kept, both rounded down; the rest is drawn anew. Each mask has its own:
+    logits `(M, h, w)` to `(M, num_points, 2)` float32.
     """
     masks, count, device = len(mask_logits), settings.num_points, generator.device
     chosen = int(count * settings.importance_sample_ratio)

@@ -30,8 +30,8 @@ def matching_costs(
     The class cost is the negated probability of the target's class, the mask cost the mean binary
     cross entropy over the points, the dice cost 1 minus the smoothed dice coefficient over them.
 
-    A cost that is not finite becomes `WORST`: it comes from logits that are not, whose loss says so
-    to the trainer, which knows the batch's files; and with several processes none stops alone.
+    A cost that is not finite becomes `WORST`, since with several processes none may stop alone: it
+    comes from logits that are not, and then the loss is not either.
 
     Args:
         class_logits: `(Q, K + 1)` float32.

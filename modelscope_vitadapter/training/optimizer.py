@@ -1,7 +1,4 @@
-"""What is trained of a network, and how: AdamW with layer-wise rates, and the rate of each step.
-
-Layer-wise rates are BEiT's (arXiv 2106.08254, appendix).
-"""
+"""What is trained of a network, and how fast: rates by layer are BEiT's (arXiv 2106.08254)."""
 
 from typing import Any
 
@@ -29,10 +26,7 @@ def arrange_network(
 ) -> None:
     """Sets stochastic depth and computed activations, and takes gradients from frozen parameters.
 
-    Args:
-        network: what is trained; changed in place.
-        config: of the run.
-        freeze: one of `train_config.FREEZE_CHOICES`.
+    In place; `freeze` is one of `train_config.FREEZE_CHOICES`, here and below.
     """
     backbone = network.backbone
     if config.drop_path is not None:
@@ -47,12 +41,12 @@ def arrange_network(
         for module in network.modules():
             if isinstance(module, Block | Injector | Extractor):
                 module.with_cp = config.checkpoint_activations
-    counts = {True: 0, False: 0}
     for name, parameter in network.named_parameters():
         if is_frozen(name, freeze):
             parameter.requires_grad_(False)
-        counts[parameter.requires_grad] += parameter.numel()
-    logger.info("%d of %d parameters are trained", counts[True], sum(counts.values()))
+    total = sum(parameter.numel() for parameter in network.parameters())
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    logger.info("%d of %d parameters are trained", trained, total)
 
 
 def is_frozen(name: str, freeze: str) -> bool:
@@ -61,25 +55,15 @@ def is_frozen(name: str, freeze: str) -> bool:
 
 
 def train_unfrozen(network: nn.Module, freeze: str) -> None:
-    """Puts the network into training mode, its frozen parts into evaluation mode.
-
-    Norms of frozen parts keep their statistics, and nothing is dropped in them.
-    """
+    """Puts the network into training mode, its frozen parts, norms too, into evaluation mode."""
     network.train()
     for name, module in network.named_modules():
         if is_frozen(name, freeze):
             module.training = False
 
 
-def build_optimizer(network: EncoderDecoderMask2Former, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters that are not frozen."""
-    groups = parameter_groups(network, len(network.backbone.blocks), config)
-    # fused: 94 ms in place of 518 for 126 million weights, 2 cores of an Intel Xeon, 2026-11-26
-    return torch.optim.AdamW(groups, betas=config.betas, fused=True)
-
-
 def layer_of(name: str, depth: int, *, decay_predictors: bool = False) -> int:
-    """Which layer a parameter of a network with `depth` BEiT blocks belongs to, by its name.
+    """The layer of a parameter of a network with `depth` BEiT blocks, by its name.
 
     0 for the patch embedding and tokens, i + 1 for block i, depth + 1 for everything else, but for
     the predictors (see `TrainConfig`).
@@ -94,12 +78,8 @@ def layer_of(name: str, depth: int, *, decay_predictors: bool = False) -> int:
 def parameter_groups(network: nn.Module, depth: int, config: TrainConfig) -> list[dict[str, Any]]:
     """Groups of the parameters that need gradients, with `params`, `lr` and `weight_decay`.
 
-    Args:
-        network: with the hub's names.
-        depth: number of BEiT blocks.
-        config: rates and decay. The rate of layer i is
-            `learning_rate * layer_decay ** (depth + 1 - i)`; parameters with one axis, and biases,
-            have no weight decay.
+    The rate of layer i is `learning_rate * layer_decay ** (depth + 1 - i)`; parameters with one
+    axis, and biases, have no weight decay.
     """
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

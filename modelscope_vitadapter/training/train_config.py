@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-PAPER_WARMUP = 1500
-"""Steps of the paper's warm-up."""
-
-EVALUATIONS = 10
-"""How often a run evaluates and saves where nothing is said."""
+PAPER_WARMUP, EVALUATIONS = 1500, 10
+"""Steps of the paper's warm-up, and how often a run evaluates and saves, where nothing is said."""
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -42,12 +40,10 @@ Rule = tuple[str, Callable[[Any], bool]]
 def check(name: str, value: object, rule: Rule) -> None:
     """Raises ValueError where a value breaks a rule."""
     expected, holds = rule
-    try:
-        fine = bool(holds(value))
-    except TypeError:  # of another type altogether
-        fine = False
-    if not fine:
-        raise ValueError(f"{name} is {value!r}: expected {expected}")
+    with suppress(TypeError):  # of another type altogether
+        if holds(value):
+            return
+    raise ValueError(f"{name} is {value!r}: expected {expected}")
 
 
 COUNT: Rule = ("a whole number from 1 up", lambda v: type(v) is int and v >= 1)
@@ -71,8 +67,7 @@ CROP: Rule = (
 SWITCH: Rule = ("True or False", lambda v: isinstance(v, bool))
 
 FIXED, FREE, RUN = "fixed", "free", "run"
-"""Kinds of fields: of the recipe, some of which may be others when a run goes on, and of the run
-beside it, all of which may."""
+"""Kinds of fields: of `recipe`, which stay, or may be others, when a run goes on; and of `run`."""
 
 
 def _option(default: Any, rule: Rule, meaning: str, kind: str = FIXED) -> Any:
@@ -140,11 +135,10 @@ class TrainConfig:
                 check(one.name, value, one.metadata["rule"])
 
     def changed(self, part: str, options: Mapping[str, object]) -> TrainConfig:
-        """The configuration with other values by name; a list stands for a tuple.
+        """With other values of `part`, `recipe` or `run`, by name; a list stands for a tuple.
 
         Raises:
-            ValueError: `part`, which is `recipe` or `run`, the trainer's argument that gives them,
-                has no such field; or a value isn't allowed.
+            ValueError: that part has no such field, or a value isn't allowed.
         """
         known = sorted(one.name for one in options_of(part))
         values: dict[str, Any] = {}
@@ -189,10 +183,7 @@ def checkpoint_files(checkpoint: Path) -> tuple[Path, Path]:
 
 
 def saved_checkpoints(folder: Path, names: re.Pattern[str]) -> list[Path]:
-    """The whole checkpoints in a run's directory, in order of their steps.
-
-    Of `names`, `PERIODIC` or `BEST`; copies under other names are not a run's.
-    """
+    """The whole checkpoints of a run called `PERIODIC` or `BEST`, in order of their steps."""
     found = []
     for state in folder.glob(f"*{STATE_SUFFIX}"):
         checkpoint = folder / state.name.removesuffix(STATE_SUFFIX)

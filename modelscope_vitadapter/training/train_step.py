@@ -1,27 +1,27 @@
-"""One step of training, from a batch to the optimiser."""
+"""One step of training, from a batch to the optimiser, in one process or several."""
 
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from modelscope_vitadapter.config.criterion import CriterionSettings
-from modelscope_vitadapter.distributed import gathered, process_count, summed
+from modelscope_vitadapter.distributed import gathered, is_joined, process_count, summed
 from modelscope_vitadapter.errors import NotFiniteLossError
 from modelscope_vitadapter.network.seeded_dropout import set_sample_seeds
 from modelscope_vitadapter.network.segmentor import EncoderDecoderMask2Former
-from modelscope_vitadapter.training.batch_norm import share_batch_norms
 from modelscope_vitadapter.training.criterion import Mask2FormerCriterion, targets_of
 from modelscope_vitadapter.training.loader import Batch
 from modelscope_vitadapter.training.losses import SeededPoints
 from modelscope_vitadapter.training.optimizer import (
     arrange_network,
-    build_optimizer,
+    parameter_groups,
     rate_factor,
     train_unfrozen,
 )
@@ -43,16 +43,12 @@ class TrainingNetwork(nn.Module):
         self.dtype = dtype
 
     def forward(self, images: Tensor, classes: Tensor, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Computes the losses of a batch.
+        """Computes the losses of a batch, see `Mask2FormerCriterion.forward`.
 
         Args:
             images: `(B, 3, H, W)` float32, normalised, on the network's device.
             classes: `(B, H, W)` class ids, negative where ignored; on any device.
             seeds: one for each sample: what is dropped and where masks are compared follow from it.
-
-        Returns:
-            `loss` and its parts, see `Mask2FormerCriterion.forward`: their mean over processes is
-            the loss of the joined batch.
         """
         set_sample_seeds(self.network, seeds)
         device, reduced = images.device, self.dtype is not torch.float32
@@ -72,8 +68,7 @@ class TrainStep:
         scaler: enlarges the loss where gradients are float16; does nothing in other types.
 
     Args:
-        network: on its device; where several processes train, its weights become those of the
-            first one here.
+        network: on its device; of several processes the first one's weights are taken.
         criterion: weights and points of the loss.
         config: of the run.
         max_iters: steps of the whole run.
@@ -90,7 +85,9 @@ class TrainStep:
         freeze: str = "nothing",
     ) -> None:
         arrange_network(network, config, freeze=freeze)
-        self.optimizer = build_optimizer(network, config)
+        groups = parameter_groups(network, len(network.backbone.blocks), config)
+        # fused: 94 ms in place of 518 for 126 million weights, 2 cores of an Intel Xeon, 2026-11-26
+        self.optimizer = torch.optim.AdamW(groups, betas=config.betas, fused=True)
         rates = partial(rate_factor, config=config, max_iters=max_iters)
         self.schedule = LambdaLR(self.optimizer, rates)
         self.network, self.freeze, self.parts = network, freeze, config.accumulation
@@ -114,8 +111,8 @@ class TrainStep:
         """Takes a step with this process's samples; every process must call it.
 
         Returns:
-            The losses, `loss` and its parts, as means over parts and processes, and `grad_norm`,
-            that of the gradients before they are clipped.
+            The losses as means over parts and processes, and `grad_norm`, that of the gradients
+            before they are clipped.
 
         Raises:
             NotFiniteLossError: a loss is NaN or infinite, or the gradients are in another type than
@@ -170,3 +167,59 @@ def _not_finite(what: str, value: float, names: list[str]) -> NotFiniteLossError
         "taken; the last checkpoint is as it was. Look at these images and label maps, lower the "
         "learning rate, or train in float32 or bfloat16 in place of float16."
     )
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes, whose gradient is the sum of the processes' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """Normalises by mean and variance of the joined batch of all processes while training.
+
+    `torch.nn.SyncBatchNorm` does this on a GPU and refuses everything else.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(B, C, H, W)` to the same shape; every process must call it."""
+        if not is_joined() or not self.training:
+            return super().forward(x)
+        exact, axes, joined = x.float(), (0, 2, 3), _Sum.apply
+        count = joined(exact.new_tensor([x.numel() / x.shape[1]]))
+        mean = joined(exact.sum(axes)) / count
+        centred = exact - mean[:, None, None]
+        variance = joined(centred.square().sum(axes)) / count
+        self._keep_track(mean, variance * count / (count - 1).clamp(min=1))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normed: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normed.to(x.dtype)
+
+    @torch.no_grad()
+    def _keep_track(self, mean: Tensor, variance: Tensor) -> None:
+        """Moves the running statistics, as `torch.nn.BatchNorm2d` does."""
+        for name, batch in (("running_mean", mean), ("running_var", variance)):
+            running = self.get_buffer(name)
+            running.lerp_(batch.to(running), self.momentum)
+        self.get_buffer("num_batches_tracked").add_(1)
+
+
+def share_batch_norms(network: nn.Module) -> None:
+    """Lets the batch norms inside a network, in place, see all processes' batches.
+
+    Parameters and buffers stay the same tensors under the same names.
+    """
+    if next(network.parameters()).is_cuda:
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm2d  # which has nothing that the plain norm lacks
