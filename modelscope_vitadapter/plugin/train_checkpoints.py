@@ -69,7 +69,7 @@ def load_checkpoint(trainer: Any, checkpoint: Path) -> None:
         )
     load_weights(trainer, checkpoint)
     for name, part in _parts(trainer).items():
-        if name in content:  # not a hook that the run did not have before
+        if content.get(name):  # it may be a new hook, or another precision
             part.load_state_dict(content[name])
     trainer._iter = content["steps"]
 

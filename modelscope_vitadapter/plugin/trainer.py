@@ -157,9 +157,12 @@ class VitAdapterSegmentationTrainer(StepLoop):
             )
         self._start = model
         self._criterion = parse_criterion(model.cfg, model.num_classes)
-        options = {name: kwargs[name] for name in HANDED_ON if name in kwargs}
-        options.update(work_dir=os.fspath(work_dir), device=str(place))
-        self._init_modelscope(trust_remote_code=trust_remote_code, **options)
+        self._init_modelscope(
+            work_dir=os.fspath(work_dir),
+            device=str(place),
+            trust_remote_code=trust_remote_code,
+            **{name: kwargs[name] for name in HANDED_ON if name in kwargs},
+        )
 
     def _init_modelscope(self, **options: Any) -> None:
         """Makes this a trainer of ModelScope, with the run's hooks behind its callbacks."""

@@ -94,8 +94,9 @@ def test_a_run_does_not_go_on_as_another(tmp_path, stopped, options, message):
     assert all(torch.equal(value, before[name]) for name, value in weights(trainer).items())
 
 
-def test_what_may_change_does(tmp_path, stopped):
-    recipe = {"max_iters": 2, "accumulation": 2, "dtype": "bfloat16"}
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_what_may_change_does(tmp_path, stopped, dtype):
+    recipe = {"max_iters": 2, "accumulation": 2, "dtype": dtype}
     trainer = new_trainer(tmp_path, recipe=recipe, run={"max_checkpoints": 1})
     trainer.train(checkpoint_path=str(stopped / "iter_1.pth"))
     assert trainer.iter == 2
