@@ -75,7 +75,7 @@ def _hook_loader(spec: "ModuleSpec") -> None:
 
     def exec_module(module: "ModuleType") -> None:
         try:
-            from modelscope_vitadapter.plugin.module_changes import execute_hooked
+            from modelscope_vitadapter.plugin.registration import execute_hooked
         except Exception:
             # An interpreter may outlive the files of this package (uninstalled, replaced).
             execute(module)
@@ -100,7 +100,7 @@ def install() -> None:
         sys.meta_path.insert(0, HookFinder())
     loaded = [sys.modules[name] for name in HOOKED_MODULES if name in sys.modules]
     if loaded:
-        from modelscope_vitadapter.plugin.module_changes import change_module
+        from modelscope_vitadapter.plugin.registration import change_module
 
         for module in loaded:
             change_module(module)

@@ -3,6 +3,7 @@ import os
 # Before PyTorch is imported: workers that run beside each other compute in one thread each.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # who waits leaves the core to others
 
 import pytest
 from hypothesis import settings

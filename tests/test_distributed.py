@@ -2,13 +2,12 @@ import pytest
 import torch
 from torch import distributed
 
-from modelscope_vitadapter import distributed as group
-from modelscope_vitadapter.distributed import is_joined, join_group, local_rank, started_together
+from modelscope_vitadapter.distributed import PATIENCE, join_group, local_rank, started_together
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What PyTorch was asked for, by name; nothing is done."""
+    """What PyTorch was asked for; nothing is done."""
     calls = []
     monkeypatch.setattr(
         distributed, "init_process_group", lambda backend, timeout: calls.append((backend, timeout))
@@ -17,38 +16,28 @@ def asked(monkeypatch):
     return calls
 
 
-def start(monkeypatch, count, rank=0):
-    monkeypatch.setenv("WORLD_SIZE", str(count))
-    monkeypatch.setenv("LOCAL_RANK", str(rank))
-
-
-@pytest.mark.parametrize("on_gpu", [True, False])
-def test_a_process_alone_makes_no_group(monkeypatch, asked, on_gpu):
+@pytest.mark.parametrize(
+    ("count", "on_gpu", "expected"),
+    [
+        (None, True, []),
+        (1, False, []),
+        (2, False, [("gloo", PATIENCE)]),
+        # processes on GPUs take that of their number
+        (4, True, [("device", 3), ("nccl", PATIENCE)]),
+    ],
+)
+def test_several_processes_make_a_group(monkeypatch, asked, count, on_gpu, expected):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert not started_together()
-    assert not is_joined()
-    assert not join_group(on_gpu=on_gpu)
-    start(monkeypatch, 1)
-    assert not join_group(on_gpu=on_gpu)
-    assert asked == []
+    if count is not None:
+        monkeypatch.setenv("WORLD_SIZE", str(count))
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert local_rank() == 3
+    assert join_group(on_gpu=on_gpu) == started_together() == bool(expected)
+    assert asked == expected
 
 
 def test_a_group_is_made_once(monkeypatch, asked):
-    start(monkeypatch, 2)
-    monkeypatch.setattr(group, "is_joined", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
     assert not join_group(on_gpu=False)
     assert asked == []
-
-
-def test_processes_on_a_cpu_talk_by_gloo(monkeypatch, asked):
-    start(monkeypatch, 2, 1)
-    assert started_together()
-    assert join_group(on_gpu=False)
-    assert asked == [("gloo", group.PATIENCE)]
-
-
-def test_processes_on_gpus_take_that_of_their_number_and_talk_by_nccl(monkeypatch, asked):
-    start(monkeypatch, 4, 3)
-    assert local_rank() == 3
-    assert join_group(on_gpu=True)
-    assert asked == [("device", 3), ("nccl", group.PATIENCE)]

@@ -67,18 +67,16 @@ def save_model_directory(
     Args:
         state: name to tensor; prefixes of wrappers (`model.`) are taken off. None writes the other
             files, and lets the weights that are there stay.
-        source_dir: the directory that the model was loaded from: `mmcv_config.py`, its base
-            files, images and texts are copied; weights, hidden files and `configuration.json`
-            are not. May be `target_dir`.
+        source_dir: where the model was loaded from, may be `target_dir`: `mmcv_config.py`, its base
+            files, images and texts are copied; weights, hidden files, `configuration.json` are not.
         target_dir: made when missing. Other files in it stay, but for a checkpoint that would be
-            read before the new one (see `CHECKPOINT_NAMES`): it is removed.
+            read before the new one: it is removed.
         checkpoint_name: one of `CHECKPOINT_NAMES`.
-        write_configuration: writes `configuration.json`, and what else goes before files of
+        write_configuration: writes `configuration.json`, and what else precedes files of
             `source_dir`, into the folder that it is given.
 
     Raises:
-        CheckpointError: the name is none of the three, `source_dir` is no directory, or something
-            cannot be written.
+        CheckpointError: the name is another, `source_dir` no directory, or writing fails.
     """
     if state is not None and checkpoint_name not in CHECKPOINT_NAMES:
         raise CheckpointError(

@@ -29,6 +29,7 @@ from modelscope_vitadapter.validation import listing, shorten
 
 MAX_BYTES = 16 * 2**20  # of a checkpoint's pickles; those of the full-size model take 0.2 MB
 MAX_INSTRUCTIONS = 1_000_000  # of a pickle: about 25,000 tensors
+MAX_NESTED = 100  # tuples in each other; the hash of very deep ones would end the process
 LONGEST_TEXT = 10_000  # characters that are kept; equal texts of megabytes take long to compare
 _LARGEST = 2**62
 _MAX_DIMENSIONS = 64  # PyTorch's
@@ -143,12 +144,13 @@ def _with_stand_ins(data: bytes, start: int) -> tuple[bytes, list[str], int]:
     """Give a pickle with other names in it, those that have no stand-in, and where it ends."""
     stream = io.BytesIO(data)
     stream.seek(start)
-    foreign, pieces = dict[str, None](), list[bytes]()
+    foreign, pieces, depths = dict[str, None](), list[bytes](), list[int]()
     begin: int | None = start
     new: bytes | None = None
     for count, (instruction, argument, position) in enumerate(pickletools.genops(stream)):
         if count == MAX_INSTRUCTIONS:
             raise ValueError(f"more than {MAX_INSTRUCTIONS} instructions")
+        _follow(depths, instruction)
         pieces.append(data[begin:position] if new is None else new)
         begin = position
         new = _replacement(instruction, argument)
@@ -156,6 +158,20 @@ def _with_stand_ins(data: bytes, start: int) -> tuple[bytes, list[str], int]:
             foreign[_full_name(str(argument))] = None
     pieces.append(data[begin : stream.tell()] if new is None else new)
     return b"".join(pieces), list(foreign), stream.tell()
+
+
+def _follow(depths: list[int], instruction: pickletools.OpcodeInfo) -> None:
+    """Keep how deep the tuples on an unpickler's stack are; marks are -1, other values 0."""
+    count = len(instruction.stack_before)
+    if pickletools.markobject in instruction.stack_before:
+        above = next(i for i, depth in enumerate(reversed(depths)) if depth == -1)
+        count = instruction.stack_before.index(pickletools.markobject) + above + 1
+    taken = [depths.pop() for _ in range(count)]
+    deepest = max(taken, default=0)
+    if deepest > MAX_NESTED:
+        raise ValueError(f"more than {MAX_NESTED} tuples in each other")
+    of_kind = {pickletools.markobject: -1, pickletools.pytuple: max(deepest, 0) + 1}
+    depths += [of_kind.get(kind, 0) for kind in instruction.stack_after]
 
 
 def _full_name(argument: str) -> str:

@@ -24,13 +24,13 @@ from modelscope_vitadapter.command.data_arguments import (
     data_source,
 )
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.training.run_directory import latest_checkpoint
 from modelscope_vitadapter.training.train_config import (
     CROP,
     DTYPES,
     FREEZE_CHOICES,
     TrainConfig,
     check,
+    latest_checkpoint,
     options_of,
 )
 

@@ -13,10 +13,8 @@ from modelscope_vitadapter.evaluation.metrics import ConfusionMatrix, metrics
 from modelscope_vitadapter.plugin.registration import METRIC, register
 
 CLASS_MAPS = ("class_map", "class_maps")
-"""Where a model's outputs hold class maps."""
-
 TRUTHS = ("classes", "labels", "gt_semantic_seg")
-"""Where a batch's inputs hold true classes, in the order in which they are looked for."""
+"""Where outputs hold class maps, and inputs true classes; the first that is there counts."""
 
 
 @register(METRIC)
@@ -26,24 +24,15 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
     Built by `build_metric('vitadapter-segmentation-metric')`, and by a trainer whose configuration
     has that name in `evaluation.metrics`.
 
-    Attributes:
-        matrix: what was counted; None before the first batch where K was not given.
-        trainer: set by ModelScope's trainer; its model's `num_classes` is taken where none is
-            given.
-
     Args:
-        num_classes: K; the trainer's model's by default.
-        ignored: values of true classes that are not counted, where they are no class.
+        num_classes: K; by default that of the model of `trainer`, which ModelScope sets.
         **kwargs: what ModelScope passes on.
     """
 
     trainer: Any = None
 
-    def __init__(
-        self, num_classes: int | None = None, ignored: Sequence[int] = (-1, 255), **kwargs: Any
-    ) -> None:
+    def __init__(self, num_classes: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.ignored = tuple(ignored)
         self.matrix = None if num_classes is None else ConfusionMatrix(num_classes)
 
     def add(self, outputs: Any, inputs: Any) -> None:
@@ -52,8 +41,7 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
         Args:
             outputs: what the evaluation step gave: a mapping with `class_map` (or `class_maps`),
                 `(H, W)`, `(B, H, W)` or a list of `(H, W)`; or a list of such mappings.
-            inputs: the batch: a mapping or an object with `classes` (or `labels`), of the same
-                form.
+            inputs: the batch: a mapping or an object with `classes` (or `labels`), likewise.
 
         Raises:
             DataSetError: one of them is missing, or the sizes differ.
@@ -66,9 +54,9 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
                 f"the model gave {len(predictions)} class maps for a batch of {len(truths)} "
                 "images; expected one for each"
             )
-        ignored = [one for one in self.ignored if not 0 <= one < matrix.num_classes]
         for prediction, truth in zip(predictions, truths, strict=True):
-            matrix.update(prediction, np.where(np.isin(truth, ignored), -1, truth))
+            ignored = (truth == 255) & (matrix.num_classes <= 255)
+            matrix.update(prediction, np.where(ignored, np.int64(-1), truth))
 
     def evaluate(self) -> dict[str, float]:
         """The metrics over all that was added, shares from 0 to 1; NaN where nothing was."""
@@ -88,8 +76,7 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
     def _matrix(self) -> ConfusionMatrix:
         if self.matrix is None:
             model = getattr(self.trainer, "model", None)
-            model = getattr(model, "module", model)  # the wrapper of several processes
-            count = getattr(model, "num_classes", None)
+            count = getattr(getattr(model, "module", model), "num_classes", None)
             if not isinstance(count, int):
                 raise DataSetError(
                     "the metric does not know the number of classes: give num_classes, as in "
@@ -114,5 +101,5 @@ def _maps(value: Any) -> list[NDArray[Any]]:
     """The `(H, W)` maps in a map, a batch or a list."""
     if isinstance(value, list | tuple):
         return [one for part in value for one in _maps(part)]
-    array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    array = torch.as_tensor(value).cpu().numpy()
     return [array] if array.ndim == 2 else list(array)

@@ -18,10 +18,7 @@ from modelscope_vitadapter.checkpoint.model_directory import (
     save_model_directory,
 )
 from modelscope_vitadapter.config.model_config import CONFIG_FILE
-from modelscope_vitadapter.devices import (
-    builtin_device_name,
-    prepare_forked_process,
-)
+from modelscope_vitadapter.devices import builtin_device_name
 from modelscope_vitadapter.inference.memory import check_masks_fit
 from modelscope_vitadapter.inference.results import (
     SCORE,
@@ -47,22 +44,16 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         cfg: what was read of `mmcv_config.py`, with attribute access.
         CLASSES: names of the classes by id.
         PALETTE: `[R, G, B]` of each class, 0 to 255.
-        num_classes: number of classes.
 
     Args:
         model_dir: directory with `mmcv_config.py` and a checkpoint.
-        torch_dtype: `float32` (default), `bfloat16` or `float16`: what is computed in; weights stay
-            float32. A CPU without instructions for it computes in what is faster, with a warning.
-        adapter_form: `builtin` (default) or `authors`, see `config.settings.AdapterForm`.
-        window_batch_size: windows that go through the network together; by default as many as pay
-            and fit into the free memory. The answer does not depend on it.
+        torch_dtype: this, `adapter_form` and `window_batch_size` are as of `Segmenter.load`, and so
+            are the errors.
+        segmenter: what was loaded, or made, already.
+        config_text: of the `mmcv_config.py` that `save_pretrained` writes; the directory's own
+            where it is None.
         **kwargs: what ModelScope passes on; `trust_remote_code` allows `mmcv_config.py` to be
             executed where it can't be read as data.
-
-    Raises:
-        ConfigError: the configuration is missing, unreadable or can't be honoured.
-        CheckpointError: the checkpoint is missing, unreadable or doesn't fit.
-        ValueError: an option has a value that is not allowed.
     """
 
     def __init__(
@@ -76,7 +67,6 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         config_text: str | None = None,
         **kwargs: Any,
     ) -> None:
-        prepare_forked_process()
         if "device" in kwargs:
             kwargs["device"] = builtin_device_name(kwargs["device"])
         super().__init__(os.fspath(model_dir), **kwargs)
@@ -90,29 +80,22 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         self._config_text = config_text
         self.model = self.segmenter.network
         config = self.segmenter.config
-        self.cfg = config.config
-        self.windows = config.settings.windows
-        self.CLASSES = config.classes
-        self.PALETTE = config.palette
+        self.cfg, self.windows = config.config, config.settings.windows
+        self.CLASSES, self.PALETTE = config.classes, config.palette
         self.num_classes = len(self.CLASSES)
 
     def forward(
         self, inputs: Mapping[str, Any], *, confidence: bool = False
     ) -> list[Prediction] | Iterator[Prediction]:
-        """Decides the class of every pixel of one or more preprocessed images.
+        """Decides the class of every pixel of images, see `Segmenter.predict`.
 
         Args:
-            inputs: what the preprocessor gives for one image, or `{'images': ...}` with
-                several of them. Tensors are moved to the model's device.
+            inputs: what the preprocessor gives for one image, or `{'images': ...}` with several.
             confidence: whether each pixel's probability is wanted too.
 
         Returns:
             A `Prediction` per image, on the model's device: a list, or, where `images` is an
             iterator, an iterator that takes and decides them as they are asked for.
-
-        Raises:
-            torch.OutOfMemoryError: the device's memory is not enough for a single window; of more
-                windows, smaller batches are tried.
         """
         samples = inputs.get("images", [inputs])
         self.segmenter.network = self.model  # it may have been replaced, as by a quantised one
@@ -124,18 +107,9 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         return [prediction.class_map.cpu().numpy() for prediction in self.forward(data)]
 
     def postprocess(
-        self,
-        inputs: Any,
-        *,
-        mask_dtype: Any = np.int64,
-        output: str = "masks",
+        self, inputs: Any, *, mask_dtype: Any = np.int64, output: str = "masks"
     ) -> dict[str, Any]:
-        """Turns the first prediction (or class map) into ModelScope's result.
-
-        Args:
-            inputs: what `forward` or `inference` gives.
-            mask_dtype: numpy type of the masks.
-            output: `masks`, or `class_map` for one array in their place.
+        """Turns the first one of what `forward` or `inference` gives into ModelScope's result.
 
         Returns:
             `masks` (a list of `(H, W)` arrays of 0 and 1, one per class present, in descending
@@ -147,9 +121,9 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
             ImageMemoryError: the masks need more memory than is free.
         """
         output, dtype = parse_output(output), parse_mask_dtype(mask_dtype)
-        first = inputs[0]
-        confidence = first.confidence if isinstance(first, Prediction) else None
-        class_map = first.class_map.cpu().numpy() if isinstance(first, Prediction) else first
+        class_map, confidence = inputs[0], None
+        if isinstance(inputs[0], Prediction):
+            class_map, confidence = inputs[0].class_map.cpu().numpy(), inputs[0].confidence
         ids = present_classes(class_map, self.num_classes)
         results: dict[str, Any] = {}
         if output == "masks":
@@ -165,11 +139,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         return results
 
     def compile(self, **kwargs: Any) -> "VitAdapterSemanticSegmentation":
-        """Compiles the network in place with `torch.compile`; names of weights stay.
-
-        Args:
-            **kwargs: `backend`, `mode` and other arguments of `torch.compile`.
-        """
+        """Compiles the network in place, with arguments of `torch.compile`; names stay."""
         self.model.compile(**kwargs)
         return self
 
@@ -188,23 +158,20 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
             target_folder: made where it does not exist.
             save_checkpoint_names: name of the checkpoint: `model.safetensors` (default), or
                 `pytorch_model.pt`, which the built-in model reads too.
-            save_function: another function than ModelScope's writes the checkpoint in our place,
-                called as `save_function(model, path, **kwargs)`; ModelScope's checkpoint hook
-                passes one that does nothing. Only the other files are then sure to be whole.
+            save_function: another one than ModelScope's writes the checkpoint in our place, called
+                as `save_function(model, path, **kwargs)`; ModelScope's checkpoint hook passes one
+                that does nothing. Only the other files are then sure to be whole.
             config: content of `configuration.json`; that of the model's own directory by default.
             save_config_function: writes it, called as `save_config_function(folder, config)`.
             **kwargs: for `save_function`.
 
         Raises:
-            CheckpointError: for a name that is not looked for when a model is loaded, or where the
-                directory cannot be written.
+            CheckpointError: the name would not be found again, or the directory can't be written.
         """
         content = self.configuration() if config is None else config
-        own = save_config_function is save_configuration
 
         def write(folder: Path) -> None:
-            if own:
-                save_configuration(os.fspath(folder), content)
+            save_config_function(os.fspath(folder), content)
             if self._config_text is not None:
                 (folder / CONFIG_FILE).write_text(self._config_text, encoding="utf-8")
 
@@ -220,8 +187,6 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         )
         if not own_weights:
             save_function(self, str(target / name), **kwargs)
-        if not own:
-            save_config_function(os.fspath(target_folder), content)
 
     def configuration(self) -> dict[str, Any]:
         """The content of `configuration.json` of the model's own directory."""

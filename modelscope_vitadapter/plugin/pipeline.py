@@ -1,5 +1,6 @@
 """The pipeline that ModelScope builds for `image-semantic-segmentation`."""
 
+import importlib
 import json
 import os
 from collections import deque
@@ -28,9 +29,9 @@ from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.plugin.preprocessor import VitAdapterSegmentationPreprocessor
 from modelscope_vitadapter.plugin.registration import (
+    BUILTIN_PIPELINE,
     MODEL_TYPE,
     PIPELINE,
-    builtin_pipeline_class,
     register,
 )
 from modelscope_vitadapter.validation import parse_count, parse_flag
@@ -45,7 +46,7 @@ KNOWN_KEYWORDS = {
     *("torch_dtype", "adapter_form", "window_batch_size", "compile", "compile_options"),
     *("trust_remote_code", "device_map", "auto_collate", "config_file", "model_revision"),
 }
-"""What the pipeline, its model and ModelScope read; other keywords are passed on to no effect."""
+"""What the pipeline, its model and ModelScope read; others have no effect."""
 
 LOCKS = ("_preparing", "_model_prepare_lock")
 """Attributes that belong to one process: ours, and ModelScope's that it stands before."""
@@ -61,23 +62,22 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
     """Segments images: `pipeline(Tasks.image_segmentation, model=...)(image)`.
 
     Args:
-        model: a model directory, a model object, or a list with one of them.
+        model: a model directory or a model object; `pipeline()` takes a list with one of them too.
         preprocessor: another preprocessor than the model's own.
         device: `cpu`, `gpu`, `cuda:N`, or any device that PyTorch can use.
         batch_size: inputs of a list whose windows may go through the network together; by default
             all of them. They are read one after the other as room for their windows is made.
-        on_error: what becomes of an input of a list or an iterable that fails. `raise` (default)
-            raises its error, with the input's index, counted from 0, and its name in the message.
-            `skip` leaves it out and logs why; a function is given a `failures.Failure` (index,
-            name, error) in place of the log. The results of the others then come in order, each
-            with the `index` of its input beside the usual keys. Errors that are not an input's own
-            (of the network, out of memory, an interrupt) are always raised.
         max_pixels: largest image that is read, in pixels; `images.reading.MAX_PIXELS` by default.
+        on_error: what becomes of an input of a list or an iterable that fails by its own fault.
+            `raise` (default) raises its error, with the input's index, counted from 0, and its name
+            in the message. `skip` leaves it out and logs why; a function is given a
+            `failures.Failure` in place of the log. The results of the others then come in order,
+            each with the `index` of its input beside the usual keys.
         **kwargs: `torch_dtype`, `adapter_form`, `window_batch_size` (see
             `VitAdapterSemanticSegmentation`), `compile`, `compile_options`, and what ModelScope
             passes on.
 
-    Calling it with one input gives one result, with a list a list of results, with a data set or
+    Calling it with one input gives one result, with a list a list of results, with a dataset or
     another iterable an iterator of results. Inputs: see `images.reading.read_image`. Call options:
     `mask_dtype`, `output`, `confidence` (see `VitAdapterSemanticSegmentation.postprocess`),
     `max_pixels`, `batch_size` and `on_error`.
@@ -91,14 +91,15 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
     def _instantiate(cls, **kwargs: Any) -> Pipeline:
         """Hands models of other types that share the pipeline type back to the built-in class."""
         model = kwargs.get("model")
-        if isinstance(model, list) and len(model) > 1:
-            if any(is_vitadapter(one) for one in model):
+        models = model if isinstance(model, list) else [model]
+        if any(map(is_vitadapter, models)):
+            if len(models) > 1:
                 raise ValueError(
-                    f"model=[...] has {len(model)} models: expected one; build a pipeline for each"
+                    f"model=[...] has {len(models)} models: expected one; build a pipeline for each"
                 )
-        elif is_vitadapter(model):
-            return cls(**kwargs)
-        return builtin_pipeline_class()(**kwargs)
+            return cls(**{**kwargs, "model": models[0]})
+        module, name = BUILTIN_PIPELINE
+        return getattr(importlib.import_module(module), name)(**kwargs)
 
     def __init__(
         self,
@@ -111,8 +112,6 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         on_error: OnError = "raise",
         **kwargs: Any,
     ) -> None:
-        if isinstance(model, list) and len(model) == 1:
-            model = model[0]
         self.batch_size = None if batch_size is None else parse_count("batch_size", batch_size)
         self.max_pixels = None if max_pixels is None else parse_count("max_pixels", max_pixels)
         self.on_error = parse_on_error(on_error)
@@ -133,13 +132,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
             self.preprocessor.model_config = self.model.cfg
 
     def __call__(self, input: Any, *args: Any, **kwargs: Any) -> Any:
-        """Segments one input, a list of them, or the elements of an iterable as they are asked for.
-
-        Args:
-            input: see the class.
-            *args: unused; ModelScope's signature.
-            **kwargs: call options, see the class.
-        """
+        """Segments one input, a list, or the elements of an iterable as they are asked for."""
         size = kwargs.pop("batch_size", None)
         size = self.batch_size if size is None else parse_count("batch_size", size)
         on_error = kwargs.pop("on_error", None)
@@ -157,7 +150,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         return self._segment_one(input, options)
 
     def _sanitize_parameters(self, **options: Any) -> CallOptions:
-        """Sorts call options into those of preprocessing, forward and postprocessing."""
+        """Sorts call options."""
         for name in SERVER_OPTIONS:
             options.pop(name, None)
         forward = {"confidence": parse_flag("confidence", options.pop("confidence", False))}
@@ -176,7 +169,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
 
     def _segment_one(self, one: Any, options: CallOptions) -> dict[str, Any]:
         preprocessing, forwarding, postprocessing = options
-        self._prepare_once()
+        self.prepare_model()
         with device_placement(self.framework, self.device_name), torch.no_grad():
             prepared = [self.preprocess(one, **preprocessing)]
             predictions = self.forward({"images": prepared}, **forwarding)
@@ -192,14 +185,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
     def _segment(
         self, inputs: Sequence[Any], first: int, on_error: OnError, options: CallOptions
     ) -> list[dict[str, Any]]:
-        """Segments some inputs of a list or an iterable; each is read when its turn comes.
-
-        Args:
-            inputs: as in the class.
-            first: the first one's index.
-            on_error: as in the class.
-            options: sorted call options.
-        """
+        """Segments some inputs, numbered from `first` on; each is read when its turn comes."""
         preprocessing, forwarding, postprocessing = options
         taken: deque[tuple[int, str]] = deque()
 
@@ -213,7 +199,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
                     yield ready
 
         results: list[dict[str, Any]] = []
-        self._prepare_once()
+        self.prepare_model()
         with device_placement(self.framework, self.device_name), torch.no_grad():
             for prediction in self.forward({"images": prepared()}, **forwarding):
                 index, name = taken.popleft()
@@ -223,16 +209,14 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
                     results.append(result if on_error == "raise" else {**result, "index": index})
         return results
 
-    def _prepare_once(self) -> None:
-        if not self._model_prepare:
-            self.prepare_model()
-
     def prepare_model(self) -> None:
-        """Moves the model to its device, before the first call; other threads wait meanwhile.
+        """Moves the model to its device, at the first call; other threads wait meanwhile.
 
         ModelScope's own leaves its lock taken where it fails or is interrupted, and every later
         call then waits for ten minutes.
         """
+        if self._model_prepare:
+            return
         if self._process != os.getpid():  # a thread that did not come along may hold the locks
             self._make_locks()
         prepare_forked_process()
@@ -261,22 +245,11 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
 
     def postprocess(self, inputs: Any, **postprocess_params: Any) -> dict[str, Any]:
         """Gives masks, labels and scores, see `VitAdapterSemanticSegmentation.postprocess`."""
-        results: dict[str, Any] = self.model.postprocess(inputs, **postprocess_params)
-        return results
+        return self.model.postprocess(inputs, **postprocess_params)  # type: ignore[no-any-return]
 
 
 def is_vitadapter(model: Any) -> bool:
-    """Whether a model is to be run by this package's pipeline.
-
-    Args:
-        model: a model directory, a model object, or a list with one of them.
-
-    Returns:
-        False for directories whose `configuration.json` names another type, and for objects of
-        another class.
-    """
-    if isinstance(model, list) and len(model) == 1:
-        model = model[0]
+    """Whether an object is our model, or a directory names our type or none."""
     if isinstance(model, str | Path):
         return directory_type(Path(model)) in (None, MODEL_TYPE)
     return isinstance(model, VitAdapterSemanticSegmentation)
@@ -296,7 +269,7 @@ def directory_type(model_dir: Path) -> str | None:
 
 
 def _is_stream(value: object) -> bool:
-    """Whether a value is a collection of inputs but no list: a data set, a generator, a tuple."""
+    """Whether a value is a collection of inputs but no list: a dataset, a generator, a tuple."""
     if isinstance(value, NO_STREAMS) or hasattr(value, "read"):
         return False
     return hasattr(value, "__iter__") or (

@@ -47,37 +47,23 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
     @model_config.setter
     def model_config(self, config: ConfigDict | None) -> None:
         self._config = config
-        self._transform = (
-            None if config is None else parse_test_pipeline(find_test_pipeline(config))
-        )
+        if config is not None:
+            self._transform = parse_test_pipeline(find_test_pipeline(config))
 
     def __call__(self, data: object, *, max_pixels: int | None = None) -> Mapping[str, Any]:
-        """Prepares one input.
-
-        Args:
-            data: anything that `images.reading.read_image` takes.
-            max_pixels: largest picture that is read; `images.reading.MAX_PIXELS` by default.
+        """Prepares one input; arguments and errors as of `segmenter.prepare_image`.
 
         Returns:
             `img`: a list of `(3, h, w)` float32 tensors, one per test-time augmentation;
             `img_metas`: for each `ori_shape` `(height, width)` of the input and
             `flip_direction` (None, `horizontal` or `vertical`).
-
-        Raises:
-            ImageMemoryError: the memory that is free doesn't hold what is made of the input.
-            ImageError: the input can't be taken as an image.
-            ConfigError: the test pipeline can't be honoured.
         """
-        if self._transform is None:
+        if self._config is None:
             raise ValueError("this preprocessor has no configuration: pass model_dir or config")
         prepared = prepare_image(self._transform, data, max_pixels=max_pixels)
-        return {
-            "img": list(prepared.views),
-            "img_metas": [
-                {"ori_shape": prepared.image_size, "flip_direction": flip}
-                for flip in prepared.flips
-            ],
-        }
+        size = prepared.image_size
+        metas = [{"ori_shape": size, "flip_direction": flip} for flip in prepared.flips]
+        return {"img": list(prepared.views), "img_metas": metas}
 
 
 def network_input(sample: Mapping[str, Any]) -> NetworkInput:

@@ -15,35 +15,23 @@ import torch
 from modelscope_vitadapter.checkpoint.model_directory import CHECKPOINT_NAMES
 from modelscope_vitadapter.checkpoint.save import save_state_dict, written_aside
 from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
-from modelscope_vitadapter.training.run_directory import checkpoint_files
+from modelscope_vitadapter.training.train_config import checkpoint_files
 
-WEIGHTS_NAME = CHECKPOINT_NAMES[0]
-"""What the weights of a trained model are called: the built-in model reads that name too."""
-
-RESULT_NAME = "eval_result.txt"
-"""The last evaluation's metrics beside a trained model, as ModelScope's trainers write them."""
+WEIGHTS_NAME, RESULT_NAME = CHECKPOINT_NAMES[0], "eval_result.txt"
+"""A trained model's weights, where the built-in model looks for them too, and the last metrics
+beside it, where ModelScope's trainers write them."""
 
 
 def save_checkpoint(trainer: Any, checkpoint: Path, output: Path) -> None:
     """Writes weights, and then what else is needed to go on, each file aside before it is renamed.
 
-    Args:
-        trainer: after a step, which `trainer.iter` doesn't count yet.
-        checkpoint: see `run_directory`.
-        output: a directory in the hub's layout for the model, with a link to the weights, or, on
-            file systems without links, a copy.
+    After a step, which `trainer.iter` doesn't count yet. `output` becomes a directory in the hub's
+    layout, with a link to the weights, or, on file systems without links, a copy.
     """
     weights, state = checkpoint_files(checkpoint)
     save_state_dict(trainer.model.model.state_dict(), weights)
-    hooks = [hook for hook in trainer.hooks if hasattr(hook, "state_dict")]
-    content = {
-        "run": trainer.identity(),
-        "steps": trainer.iter + 1,
-        "optimizer": trainer.optimizer.state_dict(),
-        "lr_scheduler": trainer.lr_scheduler.state_dict(),
-        "scaler": trainer.stepping.scaler.state_dict(),
-        "hooks": {_name(hook): hook.state_dict() for hook in hooks},
-    }
+    content = {name: part.state_dict() for name, part in _parts(trainer).items()}
+    content |= {"run": trainer.identity(), "steps": trainer.iter + 1}
     with written_aside(state) as aside, aside.open("wb") as file:
         torch.save(content, file)
     trainer.model.save_pretrained(output, WEIGHTS_NAME, save_function=lambda *_: None)
@@ -80,21 +68,14 @@ def load_checkpoint(trainer: Any, checkpoint: Path) -> None:
             "that run to go on with it, or begin another with its weights as the model."
         )
     load_weights(trainer, checkpoint)
-    trainer.optimizer.load_state_dict(content["optimizer"])
-    trainer.lr_scheduler.load_state_dict(content["lr_scheduler"])
-    trainer.stepping.scaler.load_state_dict(content["scaler"])
-    for hook in trainer.hooks:
-        if _name(hook) in content["hooks"]:
-            hook.load_state_dict(content["hooks"][_name(hook)])
+    for name, part in _parts(trainer).items():
+        if content.get(name):  # it may be a new hook, or another precision
+            part.load_state_dict(content[name])
     trainer._iter = content["steps"]
 
 
 def load_weights(trainer: Any, checkpoint: Path) -> None:
-    """Copies a checkpoint's weights into the model's own tensors, to which an optimiser refers.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or of another network.
-    """
+    """Copies a checkpoint's weights into the model's own tensors; raises CheckpointError."""
     path = checkpoint_files(checkpoint)[0]
     try:
         trainer.model.model.load_state_dict(_read(path, mmap=True))
@@ -102,6 +83,13 @@ def load_weights(trainer: Any, checkpoint: Path) -> None:
         raise CheckpointError(
             f"'{path}' holds another network's weights: {error}. Give a checkpoint of this run."
         ) from error
+
+
+def _parts(trainer: Any) -> dict[str, Any]:
+    """What has a state, by name."""
+    step = trainer.stepping
+    hooks = {type(hook).__qualname__: hook for hook in trainer.hooks}
+    return {"optimizer": step.optimizer, "schedule": step.schedule, "scaler": step.scaler, **hooks}
 
 
 def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:
@@ -118,7 +106,3 @@ def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:
             f"'{path}' can't be read: {error}. Resume from an earlier checkpoint."
         ) from error
     return content if isinstance(content, dict) else {}
-
-
-def _name(hook: Any) -> str:
-    return f"{type(hook).__module__}.{type(hook).__qualname__}"

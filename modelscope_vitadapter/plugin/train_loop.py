@@ -1,21 +1,35 @@
-"""The loop over steps: through epochs, from the middle of one, until it is asked to stop."""
+"""The loop over steps, from the middle of an epoch until it is asked to stop, and its hooks."""
 
+import math
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+from modelscope.trainers.hooks import Hook, IterTimerHook, TensorboardHook
+from modelscope.trainers.hooks.logger import TextLoggerHook
+from modelscope.trainers.hooks.priority import Priority
 from modelscope.trainers.trainer import EpochBasedTrainer
-from modelscope.utils.constant import ModeKeys, TrainerStages
+from modelscope.utils.constant import ModeKeys, ModelFile, TrainerStages
 
-from modelscope_vitadapter.distributed import summed
+from modelscope_vitadapter.distributed import process_index, summed
 from modelscope_vitadapter.logs import get_logger
-from modelscope_vitadapter.plugin.train_hooks import EvaluateAndSaveHook
+from modelscope_vitadapter.plugin.train_checkpoints import save_checkpoint
+from modelscope_vitadapter.training.evaluating import METRIC, draw_samples
 from modelscope_vitadapter.training.loader import Batch, BatchLoader
+from modelscope_vitadapter.training.train_config import (
+    BEST,
+    PERIODIC,
+    TrainConfig,
+    checkpoint_files,
+    saved_checkpoints,
+)
 from modelscope_vitadapter.training.train_step import TrainStep
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -58,13 +72,85 @@ class StopRequest:
                 signal.signal(number, handler)
 
 
-class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untyped
-    """What `EpochBasedTrainer` does epoch by epoch, here step by step.
+class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
+    """Evaluates, keeps the best model, and saves checkpoints; also after the last step."""
 
-    Attributes:
-        stop_request: whether somebody asked for an end.
-        stepping: takes steps.
-    """
+    PRIORITY = Priority.LOW  # before logs and `EarlyStopHook`, which want to know the metrics
+
+    def __init__(self) -> None:
+        self.best, self._saved = -math.inf, 0
+
+    def after_train_iter(self, trainer: Any) -> None:
+        """Does what is due."""
+        config, last = trainer.train_config, self.is_last_iter(trainer)
+        interval = 0 if trainer.eval_dataset is None else config.evaluates_every(trainer.max_iters)
+        if interval and (last or self.every_n_iters(trainer, interval)):
+            self._evaluate(trainer)
+        if last or self.every_n_iters(trainer, config.saves_every(trainer.max_iters)):
+            self.save(trainer)
+
+    def _evaluate(self, trainer: Any) -> None:
+        """Evaluates, draws samples and saves the model if it is the best so far."""
+        folder, steps, metrics = Path(trainer.work_dir), trainer.iter + 1, trainer.evaluate()
+        for name, value in metrics.items():
+            trainer.log_buffer.output[f"evaluation/{name}"] = value
+        trainer.log_buffer.ready = True
+        count = trainer.train_config.sample_pictures
+        if count and process_index() == 0:
+            target = folder / "samples" / f"iter_{steps}"
+            drawn = draw_samples(trainer.model.segmenter, trainer.eval_dataset, count, target)
+            names = [str(number) for number in range(len(drawn))]
+            shown = {"images": drawn, "filenames": names}  # as TensorboardHook takes them
+            trainer.visualization_buffer.output["predictions"] = shown
+        if metrics[METRIC] > self.best:
+            self.best = metrics[METRIC]
+            name = f"best_iter{steps}_{METRIC}{self.best:.4f}"
+            _save(trainer, folder / name, ModelFile.TRAIN_BEST_OUTPUT_DIR)
+            _remove(saved_checkpoints(folder, BEST), but=name)
+
+    def save(self, trainer: Any) -> None:
+        """Saves a checkpoint after this step, unless that was done already."""
+        folder, steps = Path(trainer.work_dir), trainer.iter + 1
+        if self._saved != steps:
+            self._saved = steps
+            _save(trainer, folder / f"iter_{steps}", ModelFile.TRAIN_OUTPUT_DIR)
+            kept = trainer.train_config.max_checkpoints  # those of an earlier part included
+            _remove(saved_checkpoints(folder, PERIODIC)[:-kept], but=f"iter_{steps}")
+
+    def state_dict(self) -> dict[str, float]:
+        """What resuming needs."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Takes it back."""
+        self.best = state_dict["best"]
+
+
+def _save(trainer: Any, checkpoint: Path, output: str) -> None:
+    if process_index() == 0:
+        save_checkpoint(trainer, checkpoint, checkpoint.with_name(output))
+        logger.info("Saved %s", checkpoint)
+
+
+def _remove(checkpoints: list[Path], *, but: str) -> None:
+    for one in checkpoints:
+        if process_index() == 0 and one.name != but:
+            for path in checkpoint_files(one):
+                path.unlink(missing_ok=True)
+
+
+def run_hooks(folder: str, config: TrainConfig) -> list[Hook]:
+    """The hooks of a run, which writes into a folder."""
+    interval = config.log_interval
+    logs = TextLoggerHook(interval=interval, by_epoch=False, out_dir=folder)
+    hooks = [IterTimerHook(), EvaluateAndSaveHook(), logs]
+    if config.tensorboard and find_spec("tensorboard") is not None:
+        hooks.append(TensorboardHook(interval=interval, by_epoch=False))
+    return hooks
+
+
+class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untyped
+    """What `EpochBasedTrainer` does epoch by epoch, here step by step."""
 
     _stop_training = False
     stop_request: StopRequest
@@ -93,7 +179,10 @@ class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untype
         """A step and the hooks around it; hooks see the number of the steps before it."""
         self._mode = ModeKeys.TRAIN
         self.invoke_hook(TrainerStages.before_train_iter)
-        self.train_step(self.model, batch)
+        self.train_outputs = self.stepping(batch)
+        self.log_buffer.output["lr"] = max(self.stepping.schedule.get_last_lr())
+        self.log_buffer.update(self.train_outputs)
+        self.stepping.schedule.step()
         self.invoke_hook(TrainerStages.after_train_iter)
         # Any process may have been asked, by a signal or by a hook (`EarlyStopHook`).
         asked = self.stop_request.asked or self._stop_training
@@ -102,10 +191,3 @@ class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untype
             for hook in self.get_hook(EvaluateAndSaveHook):
                 hook.save(self)
         self._iter += 1
-
-    def train_step(self, model: Any, inputs: Batch) -> None:
-        """Takes a step of `stepping`'s network, whatever `model` is; its losses go into the log."""
-        self.train_outputs = self.stepping(inputs)
-        self.log_buffer.output["lr"] = max(group["lr"] for group in self.optimizer.param_groups)
-        self.log_buffer.update(self.train_outputs)
-        self.lr_scheduler.step()

@@ -29,34 +29,27 @@ from modelscope_vitadapter.distributed import (
     process_index,
 )
 from modelscope_vitadapter.errors import ConfigError, DataSetNotFoundError, TrainingError
-from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.plugin.registration import TRAINER, register
 from modelscope_vitadapter.plugin.train_checkpoints import load_checkpoint, load_weights
-from modelscope_vitadapter.plugin.train_hooks import run_hooks
-from modelscope_vitadapter.plugin.train_loop import StepLoop, StopRequest
+from modelscope_vitadapter.plugin.train_loop import StepLoop, StopRequest, run_hooks
 from modelscope_vitadapter.segmenter import model_directory
 from modelscope_vitadapter.training.augmentation import Augmentation
-from modelscope_vitadapter.training.batch_norm import share_batch_norms
 from modelscope_vitadapter.training.config_changes import changed_config, config_text
-from modelscope_vitadapter.training.criterion import Mask2FormerCriterion
 from modelscope_vitadapter.training.evaluating import evaluate_segmenter
 from modelscope_vitadapter.training.initialize import initialize
 from modelscope_vitadapter.training.loader import AugmentedBatches, BatchLoader
-from modelscope_vitadapter.training.optimizer import (
-    arrange_network,
-    build_optimizer,
-    build_schedule,
+from modelscope_vitadapter.training.train_config import (
+    FREEZE,
+    TrainConfig,
+    check,
+    latest_checkpoint,
 )
-from modelscope_vitadapter.training.run_directory import latest_checkpoint
-from modelscope_vitadapter.training.train_config import FREEZE, TrainConfig, check
-from modelscope_vitadapter.training.train_step import TrainingNetwork, TrainStep
+from modelscope_vitadapter.training.train_step import TrainStep
 
 HANDED_ON = ("callbacks", "cfg_modify_fn", "cfg_options", "arg_parse_fn")
 WITHOUT_EFFECT = ("launcher", "cfg_file", "third_party")
 """Arguments that `EpochBasedTrainer` takes; the latter are told by torchrun or used already."""
-
-logger = get_logger()
 
 
 @register(TRAINER)
@@ -73,30 +66,24 @@ class VitAdapterSegmentationTrainer(StepLoop):
         train_dataset, eval_dataset: with labels, see `datasets.open_dataset.open_dataset`.
         train_split, eval_split: which parts of them are used, where they have parts.
         work_dir: where checkpoints, logs and sample images are written.
-        classes: names of the classes by id. By default those that the training data names
-            (`classes.txt`), then the model's own. Parts of the head that don't fit start fresh.
-        palette: `[R, G, B]` of each class.
-        crop: height and width in pixels, a multiple of 32, of the windows that are trained on and
-            tested with, and the scale of images with them; by default the model's own.
+        classes, crop, palette: see `changed_config`. Names are by default those that the training
+            data has (`classes.txt`). Parts of the head that don't fit start fresh.
         from_scratch: of `model` only `mmcv_config.py` is used.
         beit: checkpoint of a BEiT backbone to start from.
         freeze: `nothing`, `beit` (adapter and head are trained) or `backbone` (the head is).
-        recipe: fields of `TrainConfig` that shall be otherwise than in the paper.
-        run: its other fields: how often a run reports, evaluates and saves, its workers.
+        recipe, run: fields of `TrainConfig` that shall be otherwise; the latter say how often a run
+            reports, evaluates and saves, and its workers.
         data_options: arguments of `open_dataset` (`label_ids`, `image_column`, ...).
         check_data: read all images and label maps before training starts.
-        adapter_form: see `VitAdapterSemanticSegmentation`.
+        adapter_form, trust_remote_code: see `VitAdapterSemanticSegmentation`.
         device: `gpu`, `cpu`, `cuda:N`; under torchrun `gpu` is the GPU of the process.
         max_epochs, seed: of the recipe.
         model_revision: of a model id.
-        trust_remote_code: see `load_model_config`.
         **kwargs: `HANDED_ON`, for `EpochBasedTrainer`.
 
     Raises:
-        DataSetError: a data set can't be used; its message lists files.
-        ConfigError, CheckpointError, TrainingError, ValueError: see `changed_config`, `initialize`
-            and `TrainConfig`.
-        TypeError: an argument is unknown.
+        TypeError: an argument is unknown. Other errors are those of `open_dataset`,
+            `check_dataset`, `changed_config`, `initialize` and `TrainConfig`.
     """
 
     def __init__(
@@ -127,9 +114,9 @@ class VitAdapterSegmentationTrainer(StepLoop):
         **kwargs: Any,
     ) -> None:
         _refuse_unknown(kwargs)
-        further = {"max_epochs": max_epochs, "seed": seed}
-        further = {name: value for name, value in further.items() if value is not None}
-        config = TrainConfig().changed("recipe", {**(recipe or {}), **further})
+        given = {"max_epochs": max_epochs, "seed": seed}
+        given = {name: value for name, value in given.items() if value is not None}
+        config = TrainConfig().changed("recipe", {**(recipe or {}), **given})
         self.train_config = config.changed("run", run or {})
         self.freeze, self.adapter_form = freeze or "nothing", parse_adapter_form(adapter_form)
         check("freeze", self.freeze, FREEZE)
@@ -142,46 +129,43 @@ class VitAdapterSegmentationTrainer(StepLoop):
         self.eval_dataset: Any = _opened(eval_dataset, eval_split, options, for_evaluation=True)
         if classes is None and self.train_dataset is not None:
             classes = classes_of(self.train_dataset)
-        changes = {"classes": classes, "palette": palette, "crop": crop}
-        sources = {"from_scratch": from_scratch, "beit": None if beit is None else Path(beit)}
-        self._checks, self._trusts, self._revision = check_data, trust_remote_code, model_revision
-        self._start = self._starting_model(model, changes, sources)
-        self._criterion = parse_criterion(self._start.cfg, self._start.num_classes)
-        self._init_modelscope(Path(work_dir), place, kwargs)
-
-    def _starting_model(
-        self,
-        given: str | os.PathLike[str] | VitAdapterSemanticSegmentation,
-        changes: dict[str, Any],
-        sources: dict[str, Any],
-    ) -> VitAdapterSemanticSegmentation:
-        """The model to start from; the data sets are looked through before it is made.
-
-        `changes` are arguments of `changed_config`, `sources` of `initialize`.
-        """
-        if isinstance(given, VitAdapterSemanticSegmentation):
-            config = source = given.segmenter.config
-            if changed_config(source, **changes) is not source or any(sources.values()):
-                raise TrainingError(
-                    "a model object can't be trained on other classes or another crop than its "
-                    "own, or from another start: give its directory (save_pretrained writes one)"
-                )
+        if isinstance(model, VitAdapterSemanticSegmentation):
+            directory, source = Path(model.model_dir), model.segmenter.config
         else:
-            directory = first_process_does(partial(model_directory, given, self._revision))
-            source = load_model_config(directory, trust_remote_code=self._trusts)
-            config = changed_config(source, **changes)
+            directory = first_process_does(partial(model_directory, model, model_revision))
+            source = load_model_config(directory, trust_remote_code=trust_remote_code)
+        changed = changed_config(source, classes=classes, palette=palette, crop=crop)
         for dataset in (self.train_dataset, self.eval_dataset):
-            if self._checks and dataset is not None:
-                first_process_does(partial(check_dataset, dataset, len(config.classes)))
-        if isinstance(given, VitAdapterSemanticSegmentation):
-            return given
-        form, seed = self.adapter_form, self.train_config.seed
-        segmenter = initialize(directory, source, config, adapter_form=form, seed=seed, **sources)
-        text = None if config is source else config_text(config)
-        return VitAdapterSemanticSegmentation(directory, segmenter=segmenter, config_text=text)
+            if check_data and dataset is not None:
+                first_process_does(partial(check_dataset, dataset, len(changed.classes)))
+        if not isinstance(model, VitAdapterSemanticSegmentation):
+            segmenter = initialize(
+                directory,
+                source,
+                changed,
+                from_scratch=from_scratch,
+                beit=None if beit is None else Path(beit),
+                adapter_form=self.adapter_form,
+                seed=self.train_config.seed,
+            )
+            text = None if changed is source else config_text(changed)
+            model = VitAdapterSemanticSegmentation(directory, segmenter=segmenter, config_text=text)
+        elif changed is not source or from_scratch or beit is not None:
+            raise TrainingError(
+                "a model object can't be trained on other classes or another crop than its own, or "
+                "from another start: give its directory (save_pretrained writes one)"
+            )
+        self._start = model
+        self._criterion = parse_criterion(model.cfg, model.num_classes)
+        self._init_modelscope(
+            work_dir=os.fspath(work_dir),
+            device=str(place),
+            trust_remote_code=trust_remote_code,
+            **{name: kwargs[name] for name in HANDED_ON if name in kwargs},
+        )
 
-    def _init_modelscope(self, work_dir: Path, place: torch.device, kwargs: dict[str, Any]) -> None:
-        """Makes this a trainer of ModelScope, with the hooks of a run behind those that it has."""
+    def _init_modelscope(self, **options: Any) -> None:
+        """Makes this a trainer of ModelScope, with the run's hooks behind its callbacks."""
         with tempfile.TemporaryDirectory() as folder:  # the model's directory may lack the file
             file = Path(folder) / ModelFile.CONFIGURATION
             file.write_text(json.dumps(self._start.configuration()), encoding="utf-8")
@@ -190,15 +174,11 @@ class VitAdapterSegmentationTrainer(StepLoop):
                 cfg_file=str(file),
                 train_dataset=self.train_dataset,
                 eval_dataset=self.eval_dataset,
-                work_dir=os.fspath(work_dir),
                 seed=self.train_config.seed,
                 max_epochs=math.ceil(self.max_iters / self.iters_per_epoch),
-                device=str(place),
-                trust_remote_code=self._trusts,
-                **{name: kwargs[name] for name in HANDED_ON if name in kwargs},
+                **options,
             )
-        evaluates = self.eval_dataset is not None
-        for hook in run_hooks(work_dir, self.train_config, self.max_iters, evaluates=evaluates):
+        for hook in run_hooks(self.work_dir, self.train_config):
             self.register_hook(hook)
 
     def get_or_download_model_dir(self, model: str, *args: Any, **kwargs: Any) -> str:
@@ -217,11 +197,11 @@ class VitAdapterSegmentationTrainer(StepLoop):
         return self._start
 
     def get_preprocessors(self, preprocessor: Any) -> tuple[None, None]:
-        """None: data sets are read by this package's own code."""
+        """None: datasets are read by this package's own code."""
         return None, None
 
     def build_dataset(self, datasets: Any, model_cfg: Any, mode: str, **kwargs: Any) -> Any:
-        """The data set as it was opened."""
+        """The dataset as it was opened."""
         return datasets
 
     @property
@@ -237,7 +217,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         return self.train_config.max_iters if epochs is None else epochs * self.iters_per_epoch
 
     def get_train_dataloader(self) -> BatchLoader:
-        """The loader of this process's batches, with the recipe's augmentations."""
+        """The loader of this process's batches; ConfigError where no window says what to crop."""
         config, model = self.train_config, self.model
         crop = model.windows.crop_size
         if crop is None:
@@ -245,14 +225,9 @@ class VitAdapterSegmentationTrainer(StepLoop):
                 "the model's test_cfg has mode 'whole' and no crop_size: training needs "
                 "test_cfg=dict(mode='slide', crop_size=..., stride=...) to know what to crop to"
             )
-        batches = AugmentedBatches(
-            self.train_dataset,
-            Augmentation.of(config, model.segmenter.config.transform, crop),
-            num_classes=model.num_classes,
-            seed=config.seed,
-        )
+        augmentation = Augmentation.of(config, model.segmenter.config.transform, crop)
         return BatchLoader(
-            batches,
+            AugmentedBatches(self.train_dataset, augmentation, model.num_classes, config.seed),
             batch_size=config.batch_size,
             processes=process_count(),
             process=process_index(),
@@ -264,10 +239,9 @@ class VitAdapterSegmentationTrainer(StepLoop):
         """Trains; arguments as `EpochBasedTrainer.train`.
 
         Raises:
-            ConfigError: the model has no window size to crop to.
-            DataSetError: there are fewer images than one batch takes.
             TrainingError: there is nothing to train on, or the run's directory has checkpoints, and
                 none is given to go on from.
+            ConfigError, DataSetError: see `get_train_dataloader` and `BatchLoader`.
         """
         if self.train_dataset is None:
             raise TrainingError("there is no data set for training: give `train_dataset`")
@@ -280,17 +254,15 @@ class VitAdapterSegmentationTrainer(StepLoop):
         super().train(checkpoint_path, *args, **kwargs)
 
     def register_optimizers_hook(self) -> None:
-        """Makes what takes steps: the arranged network with its criterion, optimiser, schedule."""
-        config, network = self.train_config, self.model.to(self.device).model
-        arrange_network(network, config, freeze=self.freeze)
-        if process_count() > 1 and config.sync_batch_norm:
-            share_batch_norms(network)
-        criterion = Mask2FormerCriterion(self._criterion).to(self.device)
-        dtype = getattr(torch, config.dtype)
-        training = TrainingNetwork(network, criterion, freeze=self.freeze, dtype=dtype)
-        self.optimizer = build_optimizer(network, config)
-        self.lr_scheduler = build_schedule(self.optimizer, config, self.max_iters)
-        self.stepping = TrainStep(training, self.optimizer, config)
+        """Makes what takes steps, with an optimiser and a schedule of its own."""
+        self.stepping = TrainStep(
+            self.model.to(self.device).model,
+            self._criterion,
+            self.train_config,
+            max_iters=self.max_iters,
+            freeze=self.freeze,
+        )
+        self.optimizer, self.lr_scheduler = self.stepping.optimizer, self.stepping.schedule
 
     def set_checkpoint_file_to_hook(
         self, checkpoint_path: str | None, load_all_state: bool, strict: bool
@@ -312,11 +284,9 @@ class VitAdapterSegmentationTrainer(StepLoop):
         }
 
     def evaluate(self, checkpoint_path: str | None = None, **kwargs: Any) -> dict[str, float]:
-        """`mIoU`, `aAcc` and `mAcc`, 0 to 1, of the model on the evaluation set.
+        """`mIoU`, `aAcc` and `mAcc`, 0 to 1, of the model, or a checkpoint, on the evaluation set.
 
-        Args:
-            checkpoint_path: a checkpoint of this trainer whose weights are loaded before.
-            **kwargs: ModelScope's other arguments; they have no effect.
+        Other arguments, which are ModelScope's, have no effect.
         """
         if self.eval_dataset is None:
             raise TrainingError("there is no data set for evaluation: give `eval_dataset`")
@@ -362,7 +332,7 @@ def _check_divisible(config: TrainConfig) -> None:
 def _opened(
     source: Any, split: str | None, options: Mapping[str, Any], *, for_evaluation: bool = False
 ) -> SegmentationDataset | None:
-    """A data set; of what has parts, the part `split`, or, where that is empty, all of it."""
+    """A dataset; of what has parts, the part `split`, or, where that is empty, all of it."""
     if source is None:
         return None
     part = (split or None) if has_splits(source) else None

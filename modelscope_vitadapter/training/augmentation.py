@@ -6,7 +6,7 @@ one generator, so a sample's seed decides everything about its view.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,10 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelscope_vitadapter.config.settings import Size
-from modelscope_vitadapter.config.test_pipeline import InputTransform, Normalize, Resize
+from modelscope_vitadapter.config.test_pipeline import (
+    InputTransform,
+    Normalize,
+    Resize,
+    output_size,
+)
 from modelscope_vitadapter.datasets.label_ids import IGNORED
 from modelscope_vitadapter.datasets.reading import LabelledImage
-from modelscope_vitadapter.training.photometric import distort, draw_distortion
+from modelscope_vitadapter.images.transforms import apply_step
 from modelscope_vitadapter.training.train_config import TrainConfig
 
 LONG_PER_SHORT = 4
@@ -26,6 +31,16 @@ LONG_PER_SHORT = 4
 CROP_TRIES = 10
 """Crops drawn in search of one without a class that covers too much; the last is taken as it is."""
 
+DISTORTIONS = {
+    "brightness": (-32.0, 32.0),
+    "contrast": (0.5, 1.5),
+    "saturation": (0.5, 1.5),
+    "hue": (-36.0, 36.0),
+}
+"""Ranges of colour changes, as in SSD (arXiv 1512.02325) and mmsegmentation."""
+
+AS_IT_IS = Normalize((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), to_rgb=False)
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -33,60 +48,32 @@ class Augmentation:
 
     Attributes:
         crop_size: `(height, width)` in pixels of every view.
-        scale: shorter and longer side of the box that bounds an image resized at ratio 1.
-        ratio_range: factors of `scale`.
-        cat_max_ratio: largest share of a crop's labelled pixels that one class may have.
-        flip: chance of being mirrored left to right.
-        photometric: whether colours change.
-        mean: per channel of the network's input, for values in 0 to 255.
-        std: as `mean`; never 0.
-        to_rgb: whether the network takes RGB; else BGR.
+        scale: box `(height, width)`, either way up, that bounds an image resized at ratio 1.
+        config: what is drawn.
+        normalize: what the network's values are made by.
     """
 
     crop_size: Size
-    scale: tuple[float, float]
-    ratio_range: tuple[float, float] = (0.5, 2.0)
-    cat_max_ratio: float = 0.75
-    flip: float = 0.5
-    photometric: bool = True
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    to_rgb: bool = False
+    scale: Size
+    config: TrainConfig
+    normalize: Normalize = AS_IT_IS
 
     @classmethod
     def of(cls, config: TrainConfig, transform: InputTransform, crop_size: Size) -> Augmentation:
-        """The augmentations of a run, with the scale and normalisation that a model is used with.
+        """With the scale and normalisation of a test pipeline's first view.
 
-        Args:
-            config: what is drawn.
-            transform: the model's test pipeline, of which the first view counts. Where it resizes
-                into no box, the paper's scale for this crop is taken.
-            crop_size: of the views.
+        Where that doesn't resize, the paper's scale for this crop is taken.
         """
-        short = min(crop_size)
-        made = cls(
-            crop_size,
-            scale=(short, LONG_PER_SHORT * short),
-            ratio_range=config.ratio_range,
-            cat_max_ratio=config.cat_max_ratio,
-            flip=config.flip,
-            photometric=config.photometric,
-        )
-        for step in reversed(transform.views[0].steps):  # of several of a kind the first one counts
-            if isinstance(step, Resize) and isinstance(step.scale, tuple):
-                made = replace(made, scale=(min(step.scale), max(step.scale)))
-            elif isinstance(step, Normalize):
-                made = replace(made, mean=step.mean, std=step.std, to_rgb=step.to_rgb)
-        return made
+        short, steps = min(crop_size), transform.views[0].steps
+        paper = short, LONG_PER_SHORT * short
+        scale = next((step.scale for step in steps if isinstance(step, Resize)), paper)
+        normalize = next((step for step in steps if isinstance(step, Normalize)), AS_IT_IS)
+        return cls(crop_size, scale, config, normalize)
 
     def __call__(
         self, labelled: LabelledImage, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-        """Draws a view.
-
-        Args:
-            labelled: image and classes of any size from one pixel on; not modified.
-            rng: the only source of what is random.
+        """Draws a view of an image of any size, which is not modified.
 
         Returns:
             `(3, h, w)` float32 normalised, in the network's channel order, and `(h, w)` class ids,
@@ -95,10 +82,8 @@ class Augmentation:
         """
         image, classes = self.view(labelled.image, labelled.classes, rng)
         height, width = classes.shape
-        ordered = image[..., ::-1] if self.to_rgb else image
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         values = np.zeros((3, *self.crop_size), np.float32)
-        values[:, :height, :width] = ((ordered.astype(np.float32) - mean) / std).transpose(2, 0, 1)
+        values[:, :height, :width] = apply_step(self.normalize, image).transpose(2, 0, 1)
         padded = np.full(self.crop_size, IGNORED, np.int16)
         padded[:height, :width] = classes
         return values, padded
@@ -107,15 +92,18 @@ class Augmentation:
         self, image: NDArray[np.uint8], classes: NDArray[np.int16], rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
         """The view `(h, w, 3)` BGR and `(h, w)`, of the crop's size at most."""
-        ratio = rng.uniform(*self.ratio_range)
-        size = resized_size(classes.shape, (self.scale[0] * ratio, self.scale[1] * ratio))
+        ratio = rng.uniform(*self.config.ratio_range)
+        box = max(int(self.scale[0] * ratio), 1), max(int(self.scale[1] * ratio), 1)
+        size = output_size(Resize(box), classes.shape)
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
         classes = resize_nearest(classes, size)
         crop = self._draw_crop(classes, rng)
         image, classes = image[crop], classes[crop]
-        if rng.random() < self.flip:
+        if rng.random() < self.config.flip:
             image, classes = image[:, ::-1], classes[:, ::-1]
-        return distort(image, draw_distortion(rng)) if self.photometric else image, classes
+        if self.config.photometric:
+            image = distort(image, **draw_distortion(rng))
+        return image, classes
 
     def _draw_crop(
         self, classes: NDArray[np.int16], rng: np.random.Generator
@@ -125,37 +113,24 @@ class Augmentation:
         It is as large as the image along sides that are shorter than the crop.
         """
         height, width = (min(*sides) for sides in zip(classes.shape, self.crop_size, strict=True))
-        crop = slice(0, height), slice(0, width)
+        crop, largest = (slice(0, height), slice(0, width)), self.config.cat_max_ratio
         if (height, width) == classes.shape:
             return crop  # the only one there is
         for _ in range(CROP_TRIES):
             top = int(rng.integers(classes.shape[0] - height + 1))
             left = int(rng.integers(classes.shape[1] - width + 1))
             crop = slice(top, top + height), slice(left, left + width)
-            if self.cat_max_ratio >= 1.0 or largest_share(classes[crop]) <= self.cat_max_ratio:
+            if largest >= 1.0 or largest_share(classes[crop]) <= largest:
                 break
         return crop
-
-
-def resized_size(size: Size, box: tuple[float, float]) -> Size:
-    """The size in which an image fits into a box, its aspect ratio kept, as mmcv rounds it.
-
-    Args:
-        size: `(height, width)` of the image.
-        box: shorter and longer side, of which whole pixels count, as mmsegmentation cuts them.
-    """
-    short, long = (max(int(side), 1) for side in box)
-    factor = min(long / max(size), short / min(size))
-    return max(int(size[0] * factor + 0.5), 1), max(int(size[1] * factor + 0.5), 1)
 
 
 def resize_nearest(values: NDArray[Any], size: Size) -> NDArray[Any]:
     """Resizes a map `(H, W)` to the nearest values, seen from the centres of pixels.
 
     Bilinear resizing of images measures from the centres too, so both stay aligned. OpenCV's
-    nearest, which mmsegmentation calls, measures from the corners: that shifts labels by up to
-    half a pixel of the coarser map. OpenCV's exact one rounds half-way points by fixed-point
-    errors.
+    nearest, which mmsegmentation calls, shifts labels by up to half a pixel of the coarser map;
+    its exact one rounds half-way points by fixed-point errors.
     """
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new)
@@ -172,3 +147,46 @@ def largest_share(classes: NDArray[np.int16]) -> float:
     """
     labelled = classes[classes != IGNORED]
     return float(np.bincount(labelled).max() / labelled.size) if labelled.size else float("inf")
+
+
+def draw_distortion(rng: np.random.Generator) -> dict[str, Any]:
+    """Arguments of `distort`: each change with a chance of a half."""
+    used = {name: limits for name, limits in DISTORTIONS.items() if rng.random() < 0.5}
+    drawn: dict[str, Any] = {name: float(rng.uniform(*limits)) for name, limits in used.items()}
+    return {**drawn, "contrast_first": bool(rng.random() < 0.5)}
+
+
+def distort(
+    image: NDArray[np.uint8],
+    *,
+    brightness: float = 0.0,
+    contrast: float = 1.0,
+    saturation: float = 1.0,
+    hue: float = 0.0,
+    contrast_first: bool = True,
+) -> NDArray[np.uint8]:
+    """Changes the colours of an image `(H, W, 3)` BGR, which stays as it is.
+
+    Values are cut to 0 to 255 after each change and rounded once at the end; mmsegmentation rounds
+    to whole grey levels after each, and to 180 hues.
+
+    Args:
+        image: values in 0 to 255.
+        brightness: added to all values.
+        contrast: factor of all values.
+        saturation: factor of the saturation in HSV, which ends at 1.
+        hue: turn of the hue in degrees.
+        contrast_first: whether the contrast changes before saturation and hue; else after them.
+    """
+    values = np.clip(image.astype(np.float32) + np.float32(brightness), 0, 255)
+    if contrast_first:
+        values = np.clip(values * np.float32(contrast), 0, 255)
+    if saturation != 1.0 or hue != 0.0:
+        hsv = cv2.cvtColor(values, cv2.COLOR_BGR2HSV)  # 0 to 360, 0 to 1 and the range of `values`
+        hsv[:, :, 0] = np.mod(hsv[:, :, 0] + np.float32(hue), np.float32(360))
+        hsv[:, :, 1] = np.minimum(hsv[:, :, 1] * np.float32(saturation), 1)
+        values = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    if not contrast_first:
+        values = np.clip(values * np.float32(contrast), 0, 255)
+    rounded: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return rounded

@@ -1,29 +1,22 @@
 """The configuration of a model with other classes, or with windows of another size."""
 
 import colorsys
-import copy
 import pprint
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelscope_vitadapter.config.config_dict import ConfigDict, Unreadable
-from modelscope_vitadapter.config.criterion import NO_OBJECT_WEIGHT
 from modelscope_vitadapter.config.model_config import ModelConfig, parse_model_config
 from modelscope_vitadapter.config.settings import WindowSettings
 from modelscope_vitadapter.errors import ConfigError, TrainingError
 from modelscope_vitadapter.training.train_config import CROP, check
-
-Palette = Sequence[Sequence[int]]
-"""`[R, G, B]` of each class, 0 to 255."""
-
-HEADER = '"""Written by modelscope-vitadapter for a model that was fine-tuned."""\n\n'
 
 
 def changed_config(
     config: ModelConfig,
     *,
     classes: Sequence[str] | None = None,
-    palette: Palette | None = None,
+    palette: Sequence[Sequence[int]] | None = None,
     crop: int | None = None,
 ) -> ModelConfig:
     """A model's configuration for other classes and another crop.
@@ -31,15 +24,15 @@ def changed_config(
     Args:
         config: of the model that is changed.
         classes: names by id; None for the model's own.
-        palette: None for the model's own or, for new classes, generated colours.
-        crop: height and width in pixels of the windows that are trained on and tested with; None
-            for the model's own. Strides and what images are resized and padded to change by the
-            same factor, so a window shows as much of an image as before.
+        palette: `[R, G, B]` of each class, 0 to 255; None for the model's own or, for new classes,
+            generated ones.
+        crop: height and width in pixels of the windows; None for the model's own. Strides and what
+            images are resized and padded to change by the same factor, so a window shows as much
+            of an image as before.
 
     Returns:
-        `config` itself where nothing is other than it says. Otherwise one of plain values, as
-        `config_text` writes them: `CLASSES`, `PALETTE`, `model` and `data.test.pipeline`, on which
-        all depends that is read of a configuration.
+        `config` itself where nothing is other than it says. Otherwise one of plain values, with all
+        that is read of a configuration.
 
     Raises:
         TrainingError: class names are missing or given twice.
@@ -67,20 +60,18 @@ def changed_config(
     model["test_cfg"] = model.get("test_cfg") or before.get("test_cfg")
     _set_classes(model["decode_head"], len(names))
     if crop is not None:
-        factor = _set_crop(model, windows, crop)
-        pipeline = _rescaled(pipeline, factor)
-    colours = [list(colour) for colour in palette]
-    values = {"CLASSES": names, "PALETTE": colours, "model": model}
+        pipeline = _rescaled(pipeline, _set_crop(model, windows, crop))
+    values = {"CLASSES": names, "PALETTE": [*map(list, palette)], "model": model}
     return parse_model_config(ConfigDict(values, data={"test": {"pipeline": pipeline}}))
 
 
 def config_text(config: ModelConfig) -> str:
     """The text of an `mmcv_config.py` that says what `changed_config` gave: literals only."""
-    lines = (
-        f"{name} = {pprint.pformat(value, width=100, compact=True, sort_dicts=False)}\n"
-        for name, value in _plain(config.config).items()
-    )
-    return HEADER + "\n".join(lines)
+    lines = ['"""Written by modelscope-vitadapter for a model that was fine-tuned."""\n']
+    for name, value in _plain(config.config).items():
+        text = pprint.pformat(value, width=100, compact=True, sort_dicts=False)
+        lines.append(f"{name} = {text}\n")
+    return "\n".join(lines)
 
 
 def default_palette(count: int) -> list[list[int]]:
@@ -108,10 +99,9 @@ def _set_classes(head: dict[str, Any], count: int) -> None:
     head["num_things_classes"], head["num_stuff_classes"] = count, 0
     head.pop("num_classes", None)
     loss = head.get("loss_cls")
-    if isinstance(loss, dict):
-        weights = loss.get("class_weight")
-        listed = weights if isinstance(weights, (list, tuple)) else ()
-        loss["class_weight"] = [1.0] * count + list(listed[-1:] or [NO_OBJECT_WEIGHT])
+    weights = loss.get("class_weight") if isinstance(loss, dict) else None
+    if isinstance(weights, list | tuple) and weights:  # that of "no object" is the last one
+        head["loss_cls"]["class_weight"] = [1.0] * count + [weights[-1]]
 
 
 def _set_crop(model: dict[str, Any], windows: WindowSettings, crop: int) -> float:
@@ -134,19 +124,18 @@ def _rescaled(value: Any, factor: float, key: str = "") -> Any:
     """A part of a test pipeline, the value of a key, with other sizes of images."""
     if isinstance(value, dict):
         return {name: _rescaled(one, factor, name) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return type(value)(_rescaled(one, factor, key) for one in value)
     resized = key in ("img_scale", "size") and isinstance(value, int)
     return max(round(value * factor), 1) if resized else value
 
 
 def _plain(value: Any) -> Any:
-    """A copy of dictionaries, lists and tuples; entries that could not be read are left out."""
+    """Dictionaries, lists and tuples copied as plain ones, without what could not be read."""
     if isinstance(value, Mapping):
-        return {
-            str(key): _plain(one) for key, one in value.items() if not isinstance(one, Unreadable)
-        }
-    if isinstance(value, (list, tuple)):
-        parts = [_plain(one) for one in value if not isinstance(one, Unreadable)]
-        return tuple(parts) if isinstance(value, tuple) else parts
-    return copy.deepcopy(value)
+        read = {key: one for key, one in value.items() if not isinstance(one, Unreadable)}
+        return {str(key): _plain(one) for key, one in read.items()}
+    if isinstance(value, list | tuple):
+        kind = tuple if isinstance(value, tuple) else list
+        return kind(_plain(one) for one in value if not isinstance(one, Unreadable))
+    return value

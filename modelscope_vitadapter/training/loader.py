@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,90 +23,67 @@ from modelscope_vitadapter.datasets.reading import read_sample
 from modelscope_vitadapter.errors import DataSetError, VitAdapterError
 from modelscope_vitadapter.training.augmentation import Augmentation
 
-SampleKey = tuple[int, int]
-"""What names a sample: the epoch and its index in the data set, both from 0."""
 
-
-@dataclass
-class Batch:
-    """What one process computes one step on.
-
-    Attributes:
-        images: `(B, 3, H, W)` float32, normalised, RGB unless the model takes BGR.
-        classes: `(B, H, W)` int16 class ids, `IGNORED` where there is none.
-        seeds: of each sample, in [0, 2**63): everything random about it is drawn from its seed.
-        names: of each sample's image, for messages.
-    """
+class Batch(NamedTuple):
+    """What one process computes one step on; a tuple, which PyTorch's loader can pin."""
 
     images: Tensor
+    """`(B, 3, H, W)` float32, normalised, RGB unless the model takes BGR."""
     classes: Tensor
+    """`(B, H, W)` int16 class ids, `IGNORED` where there is none."""
     seeds: list[int]
+    """Of each sample, in [0, 2**63): everything random about it is drawn from its seed."""
     names: list[str]
-
-    def pin_memory(self) -> Batch:
-        """The batch in memory that a GPU can fetch from; PyTorch's loader calls it."""
-        return Batch(self.images.pin_memory(), self.classes.pin_memory(), self.seeds, self.names)
+    """Of each sample's image, for messages."""
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
-    """The seed of a sample in an epoch of a run with a seed, in [0, 2**63).
-
-    The same on every machine and in every version of numpy, which promises to keep the answers of
-    `SeedSequence`.
-    """
+    """The seed of a sample in an epoch of a run, in [0, 2**63), with any version of numpy."""
     hashed = np.random.SeedSequence(seed, spawn_key=(epoch, index)).generate_state(1, np.uint64)
     return int(hashed[0] >> np.uint64(1))
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order `(length,)` in which an epoch goes through a data set."""
+    """The order `(length,)` in which an epoch goes through a dataset."""
     return np.random.default_rng((seed, epoch)).permutation(length)
 
 
 @dataclass
 class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
-    """Makes batches out of the keys of their samples; the same keys give the same bits anywhere.
-
-    Attributes:
-        dataset: it can be pickled if workers are spawned, which are each sent a copy.
-        augmentation: how views are drawn.
-        num_classes: classes of the model.
-        seed: the run's, 0 or above.
-    """
+    """Makes batches of samples, each named by its epoch and index; always with the same bits."""
 
     dataset: SegmentationDataset
+    """It can be pickled if workers are spawned, which are each sent a copy."""
     augmentation: Augmentation
     num_classes: int
     seed: int
+    """The run's, 0 or above."""
 
-    def __getitem__(self, keys: Sequence[SampleKey]) -> Batch | VitAdapterError:
-        """The batch of some samples.
+    def __getitem__(self, keys: Sequence[tuple[int, int]]) -> Batch | VitAdapterError:
+        """The batch of some samples, or the error that one of them raised.
 
-        Or the error that one of them raised: PyTorch's loader puts the worker's traceback before
-        the message of an error that passes through it.
+        PyTorch's loader puts the worker's traceback before the message of one that passes through.
         """
         seeds = [sample_seed(self.seed, epoch, index) for epoch, index in keys]
-        images, classes, names = [], [], []
+        views, names = [], []
         try:
             for (_, index), seed in zip(keys, seeds, strict=True):
                 sample = self._sample(index)
                 labelled = read_sample(sample, self.dataset.label_ids, self.num_classes)
-                image, class_map = self.augmentation(labelled, np.random.default_rng(seed))
-                images.append(image)
-                classes.append(class_map)
+                views.append(self.augmentation(labelled, np.random.default_rng(seed)))
                 names.append(sample.name)
         except VitAdapterError as error:
             return error
         # Stacked by numpy: a forked worker had better not start PyTorch's threads.
-        stacked = torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(classes))
-        return Batch(*stacked, seeds, names)
+        images, classes = (torch.from_numpy(np.stack(each)) for each in zip(*views, strict=True))
+        return Batch(images, classes, seeds, names)
 
     def _sample(self, index: int) -> Sample:
         try:
             return self.dataset[index]
         except (VitAdapterError, MemoryError):
             raise
-        except Exception as error:  # a data set of someone else's, such as a Hugging Face one
+        except Exception as error:  # a dataset of someone else's, such as a Hugging Face one
             raise DataSetError(
                 f"the data set failed to give sample {index} (counted from 0), "
                 f"{type(error).__name__}: {error}. Repair the sample or leave it out"
@@ -116,20 +93,20 @@ class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
 class BatchLoader:
     """Goes through epochs, with workers that live on between them; `close` ends the workers.
 
-    Global batch b of an epoch is the next `batch_size` indices of its order, of which each process
-    takes an equal share, in order. The last global batch is dropped unless it is whole, so that all
-    processes take as many steps. Global random states stay untouched.
+    Of each `batch_size` samples in an epoch's order, a multiple of `processes`, each process takes
+    an equal share. The last of them are dropped unless they are as many, so that all processes take
+    as many steps. Global random states stay untouched.
 
     Args:
         batches: makes them.
-        batch_size: samples in a global batch, a multiple of `processes`.
-        processes: how many share it.
+        batch_size: samples of all processes together.
+        processes: how many there are.
         process: which one this is, counted from 0.
         workers: processes that make batches ahead; 0: this one makes them when they are asked for.
         pin_memory: whether batches lie in memory that a GPU can fetch from.
 
     Raises:
-        DataSetError: the data set has less than one global batch.
+        DataSetError: the dataset has fewer samples.
     """
 
     def __init__(
@@ -151,13 +128,12 @@ class BatchLoader:
                 f"{batch_size} of one step (of {processes} process(es) together). Give more "
                 "samples, or a smaller batch size"
             )
-        self._keys: list[list[SampleKey]] = []  # of the batches of the epoch that goes on
-        self._loader: DataLoader[Batch | VitAdapterError] | None = DataLoader(
+        self._keys: list[list[tuple[int, int]]] = []  # of the batches of the epoch that goes on
+        self._loader: DataLoader[Batch | VitAdapterError] = DataLoader(
             batches,
             batch_size=None,  # the keys are of whole batches
             sampler=self._keys,
             num_workers=workers,
-            collate_fn=_unchanged,
             pin_memory=pin_memory,
             worker_init_fn=prepare_worker,
             persistent_workers=workers > 0,
@@ -170,17 +146,11 @@ class BatchLoader:
         return self._samples // self._size
 
     def epoch(self, number: int, first_batch: int = 0) -> Generator[Batch, None, None]:
-        """Yields the batches of an epoch; one epoch at a time.
-
-        Args:
-            number: of the epoch, counted from 0.
-            first_batch: where it begins, counted from 0; nothing before it is read.
+        """Yields an epoch's batches, both counted from 0, reading none before; one epoch at a time.
 
         Raises:
             DataSetError: an image or a label map can't be used; the error names its file.
         """
-        if self._loader is None:
-            raise RuntimeError("this loader is closed: make another one")
         order = epoch_order(self._samples, self._seed, number)[: len(self) * self._size]
         batches = order.reshape(-1, self._size)[first_batch:, self._rows].tolist()
         self._keys[:] = [[(number, index) for index in batch] for batch in batches]
@@ -190,26 +160,13 @@ class BatchLoader:
             yield batch
 
     def close(self) -> None:
-        """Ends the workers; epochs that go on have to be closed before.
-
-        Without it PyTorch waits 5 s for each worker where an error keeps the loader alive until the
-        garbage collector finds it.
-        """
-        self._loader = None
-
-
-def _unchanged(item: Any) -> Any:
-    return item
+        """Ends the workers, for which PyTorch waits 5 s each where an error keeps this alive."""
+        del self._loader
 
 
 def prepare_worker(worker: int) -> None:
-    """Keeps a worker (its number has no effect) to one thread, and leaves signals to the trainer.
-
-    There are as many workers as the machine shall compute with. PyTorch's loader has limited
-    PyTorch already. A forked worker must not count on the threads that OpenCV had started in its
-    parent either.
-    """
-    cv2.setNumThreads(0)
+    """Keeps a worker to one thread, and leaves signals to the trainer; `worker` has no effect."""
+    cv2.setNumThreads(0)  # a forked one must not count on its parent's; PyTorch is limited already
     # Ctrl-C goes to a terminal's whole group: the trainer decides when workers end. It ends them
     # by SIGTERM, for which a forked worker would otherwise have the trainer's own handler.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

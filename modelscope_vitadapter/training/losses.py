@@ -1,4 +1,4 @@
-"""The three losses, and the points at which masks are compared (PointRend, arXiv 1912.08193).
+"""Mask and dice loss, and the points at which masks are compared (PointRend, arXiv 1912.08193).
 
 Points are `(x, y)` in [0, 1] across the whole map, so that the centre of pixel (row i, column j)
 of an h x w map is `((j + 0.5) / w, (i + 0.5) / h)` and one point serves maps of any size. Beyond
@@ -13,19 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modelscope_vitadapter.config.criterion import PointSettings
-
-PIXELS_AT_ONCE = 2**25
-"""Mask pixels that exist as float32 at a time: 128 MiB, 41 masks of a crop of 896 x 896."""
-
-
-def class_loss(class_logits: Tensor, classes: Tensor, class_weight: Tensor) -> Tensor:
-    """Sum over queries of the weighted cross entropy, a scalar.
-
-    Of logits `(B, Q, K + 1)`, "no object" last, classes `(B, Q)` and class weights `(K + 1,)`.
-    """
-    return F.cross_entropy(
-        class_logits.flatten(0, 1), classes.flatten(), weight=class_weight, reduction="sum"
-    )
 
 
 def mask_loss(mask_logits: Tensor, masks: Tensor) -> Tensor:
@@ -46,17 +33,12 @@ def dice_loss(mask_logits: Tensor, masks: Tensor, eps: float) -> Tensor:
 
 
 def sample_maps(maps: Tensor, points: Tensor) -> Tensor:
-    """Bilinear values of maps at points.
+    """Bilinear values `(N, P)` of maps `(N, h, w)` of any type at points.
 
-    Args:
-        maps: `(N, h, w)` floating point, N at least 1.
-        points: `(P, 2)` for all maps, or `(N, P, 2)` for each its own.
-
-    Returns:
-        `(N, P)`.
+    Points are `(P, 2)` for all maps, or `(N, P, 2)` for each its own; N is at least 1.
     """
-    shared = points.dim() == 2
-    grid = 2 * points.to(maps.dtype) - 1
+    shared, maps = points.dim() == 2, maps.float()
+    grid = 2 * points - 1
     sampled = F.grid_sample(
         maps[None] if shared else maps[:, None],
         grid[None, :, None] if shared else grid[:, :, None],
@@ -67,31 +49,16 @@ def sample_maps(maps: Tensor, points: Tensor) -> Tensor:
     return sampled[0, :, :, 0] if shared else sampled[:, 0, :, 0]
 
 
-def sample_masks(masks: Tensor, points: Tensor) -> Tensor:
-    """`sample_maps` of masks `(N, H, W)` bool, a few at a time, so that memory stays bounded."""
-    count = max(1, PIXELS_AT_ONCE // masks[0].numel())
-    parts = []
-    for start in range(0, len(masks), count):
-        some = slice(start, start + count)
-        own = points if points.dim() == 2 else points[some]
-        parts.append(sample_maps(masks[some].float(), own))
-    return torch.cat(parts)
-
-
 class SeededPoints:
-    """Random points that depend on the sample, the prediction and the purpose alone.
+    """Random points that depend on the sample's seed, the prediction and the purpose alone.
 
     So a sample has the same points in whichever batch, row or process it is. They are drawn on the
     device that uses them: another kind of device draws others.
-
-    Args:
-        seeds: one for each sample of the batch.
-        device: where the criterion computes.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device | str) -> None:
-        self.seeds = tuple(seeds)
-        self.device = torch.device(device)
+        self.seeds = seeds
+        self.device = device
 
     def for_matching(self, layer: int, image: int, count: int) -> Tensor:
         """Uniform points `(count, 2)` for the matching costs of an image in a prediction."""
@@ -116,21 +83,14 @@ def uncertain_points(
     """Random points, most of them where a mask's logit is near 0 (PointRend, section 3.1).
 
     Of `num_points * oversample_ratio` uniform points the `num_points * importance_sample_ratio`
-    most uncertain ones are kept, both rounded down; the rest is drawn anew. Each mask has its own.
-
-    Args:
-        mask_logits: `(M, h, w)` floating point.
-        settings: the counts.
-        generator: of the logits' device.
-
-    Returns:
-        `(M, num_points, 2)` float32.
+    most uncertain ones are kept, both rounded down; the rest is drawn anew. Each mask has its own:
+    logits `(M, h, w)` to `(M, num_points, 2)` float32.
     """
     masks, count, device = len(mask_logits), settings.num_points, generator.device
     chosen = int(count * settings.importance_sample_ratio)
     drawn = int(count * settings.oversample_ratio) if chosen else 0
     points = torch.rand(masks, drawn, 2, generator=generator, device=device)
-    distance = sample_maps(mask_logits.float(), points).abs()
+    distance = sample_maps(mask_logits, points).abs()
     nearest = distance.topk(chosen, dim=1, largest=False).indices
     kept = points.gather(1, nearest[:, :, None].expand(-1, -1, 2))
     rest = torch.rand(masks, count - chosen, 2, generator=generator, device=device)

@@ -8,18 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
 from modelscope_vitadapter.config.criterion import CriterionSettings
-from modelscope_vitadapter.errors import TrainingError
 
 WORST = 1e9
 """Bound of a cost. NaN and infinity become it, so that matching always has an answer."""
-
-Pairs = tuple[Tensor, Tensor]
-"""Matched queries `(M,)`, ascending, and the target of each `(M,)`, int64."""
 
 
 def matching_costs(
@@ -34,8 +30,8 @@ def matching_costs(
     The class cost is the negated probability of the target's class, the mask cost the mean binary
     cross entropy over the points, the dice cost 1 minus the smoothed dice coefficient over them.
 
-    A cost that is not finite becomes `WORST`: it comes from logits that are not, whose loss says so
-    to the trainer, which knows the batch's files; and with several processes none stops alone.
+    A cost that is not finite becomes `WORST`, since with several processes none may stop alone: it
+    comes from logits that are not, and then the loss is not either.
 
     Args:
         class_logits: `(Q, K + 1)` float32.
@@ -59,7 +55,7 @@ def matching_costs(
     return cost.nan_to_num(nan=WORST).clamp(-WORST, WORST)
 
 
-def match(costs: Sequence[Sequence[Tensor]]) -> list[list[Pairs]]:
+def match(costs: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
     """Hungarian matching of every image of every prediction.
 
     All costs go to the host in one transfer, and all pairs come back in one.
@@ -68,35 +64,16 @@ def match(costs: Sequence[Sequence[Tensor]]) -> list[list[Pairs]]:
         costs: `[L][B]` finite `(Q, N)`; N differs from image to image and may be 0.
 
     Returns:
-        `[L][B]` pairs on the device of the costs; their numbers are known without waiting for it.
-
-    Raises:
-        TrainingError: scipy is not installed.
+        `[L][B]` of `(2, M)` int64, on the device of the costs: queries, ascending, and the target
+        of each. M is known without waiting for the device.
     """
     single = [cost for layer in costs for cost in layer]
-    ends = np.cumsum([cost.numel() for cost in single])
-    host = torch.cat([cost.flatten() for cost in single]).detach().cpu().numpy()
+    host = torch.cat([cost.detach().flatten() for cost in single]).cpu()
+    parts = host.split_with_sizes([cost.numel() for cost in single])
     found = [
-        assignment(part.reshape(cost.shape))
-        for part, cost in zip(np.split(host, ends[:-1]), single, strict=True)
+        np.stack(linear_sum_assignment(part.view_as(cost).numpy()))
+        for part, cost in zip(parts, single, strict=True)
     ]
     joined = torch.from_numpy(np.concatenate(found, axis=1)).to(single[0].device)
-    parts = iter(joined.split_with_sizes([pairs.shape[1] for pairs in found], dim=1))
-
-    def pairs() -> Pairs:
-        queries, targets = next(parts)
-        return queries, targets
-
-    return [[pairs() for _ in layer] for layer in costs]
-
-
-def assignment(cost: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Of costs `(Q, N)` the pairs with the least sum: rows, ascending, and columns, `(2, M)`."""
-    try:
-        from scipy.optimize import linear_sum_assignment
-    except ImportError as error:
-        raise TrainingError(
-            "fine-tuning matches queries with targets by scipy, which can't be imported "
-            f"({error}): install it, `pip install scipy`"
-        ) from error
-    return np.stack(linear_sum_assignment(cost)).astype(np.int64)
+    pairs = iter(joined.split_with_sizes([one.shape[1] for one in found], dim=1))
+    return [[next(pairs) for _ in layer] for layer in costs]

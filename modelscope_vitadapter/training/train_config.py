@@ -1,24 +1,37 @@
-"""What a training run is asked for. Imports nothing heavy, so that mistakes are told at once."""
+"""What a training run is asked for, and the checkpoints in its directory.
+
+Imports nothing heavy, so that mistakes are told at once.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
-PAPER_WARMUP = 1500
-"""Steps of the paper's warm-up."""
-
-EVALUATIONS = 10
-"""How often a run evaluates and saves where nothing is said."""
+PAPER_WARMUP, EVALUATIONS = 1500, 10
+"""Steps of the paper's warm-up, and how often a run evaluates and saves, where nothing is said."""
 
 DTYPES = ("float32", "bfloat16", "float16")
 
-FREEZE_CHOICES = ("nothing", "beit", "backbone")
-"""What may stay as it is: nothing; the ViT's own parameters; ViT and adapter."""
+FREEZE_CHOICES: dict[str, tuple[str, ...]] = {
+    "nothing": (),
+    "beit": ("backbone.cls_token.", "backbone.patch_embed.", "backbone.blocks."),
+    "backbone": ("backbone.",),
+}
+"""What may stay as it is (the ViT's own parameters; ViT and adapter), and how its names begin."""
 
 CROP_DIVISOR = 32
 """Pixels of a cell of the coarsest feature map, of which a crop has whole ones."""
+
+WEIGHTS_SUFFIX, STATE_SUFFIX = ".pth", "_trainer_state.pth"
+"""Of a checkpoint's files: its weights, and what else is needed to go on."""
+
+PERIODIC, BEST = re.compile(r"iter_(\d+)"), re.compile(r"best_iter(\d+)_.+")
+"""Names of checkpoints, with the number of steps that had been taken."""
 
 Rule = tuple[str, Callable[[Any], bool]]
 """What a value is to be, in words, and whether one is it."""
@@ -27,20 +40,14 @@ Rule = tuple[str, Callable[[Any], bool]]
 def check(name: str, value: object, rule: Rule) -> None:
     """Raises ValueError where a value breaks a rule."""
     expected, holds = rule
-    try:
-        fine = bool(holds(value))
-    except TypeError:  # of another type altogether
-        fine = False
-    if not fine:
-        raise ValueError(f"{name} is {value!r}: expected {expected}")
+    with suppress(TypeError):  # of another type altogether
+        if holds(value):
+            return
+    raise ValueError(f"{name} is {value!r}: expected {expected}")
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-COUNT: Rule = ("a whole number from 1 up", lambda v: _is_whole(v) and v >= 1)
-COUNT_OR_0: Rule = ("a whole number from 0 up", lambda v: _is_whole(v) and v >= 0)
+COUNT: Rule = ("a whole number from 1 up", lambda v: type(v) is int and v >= 1)
+COUNT_OR_0: Rule = ("a whole number from 0 up", lambda v: type(v) is int and v >= 0)
 ABOVE_0: Rule = ("a number above 0", lambda v: v > 0)
 ABOVE_0_OR_NONE: Rule = ("a number above 0, or None", lambda v: v is None or v > 0)
 FROM_0: Rule = ("a number from 0 up", lambda v: v >= 0)
@@ -55,13 +62,12 @@ DTYPE: Rule = (f"one of {', '.join(DTYPES)}", lambda v: v in DTYPES)
 FREEZE: Rule = (f"one of {', '.join(FREEZE_CHOICES)}", lambda v: v in FREEZE_CHOICES)
 CROP: Rule = (
     f"a multiple of {CROP_DIVISOR} pixels, such as 512",
-    lambda v: _is_whole(v) and v > 0 and v % CROP_DIVISOR == 0,
+    lambda v: type(v) is int and v > 0 and v % CROP_DIVISOR == 0,
 )
 SWITCH: Rule = ("True or False", lambda v: isinstance(v, bool))
 
 FIXED, FREE, RUN = "fixed", "free", "run"
-"""Kinds of fields: of the recipe, some of which may be others when a run goes on, and of the run
-beside it, all of which may."""
+"""Kinds of fields: of `recipe`, which stay, or may be others, when a run goes on; and of `run`."""
 
 
 def _option(default: Any, rule: Rule, meaning: str, kind: str = FIXED) -> Any:
@@ -129,25 +135,19 @@ class TrainConfig:
                 check(one.name, value, one.metadata["rule"])
 
     def changed(self, part: str, options: Mapping[str, object]) -> TrainConfig:
-        """The configuration with other values.
-
-        Args:
-            part: `recipe` or `run`, the trainer's argument that gives them.
-            options: values by name; a list stands for a tuple.
+        """With other values of `part`, `recipe` or `run`, by name; a list stands for a tuple.
 
         Raises:
-            ValueError: for a name that this part has no field of, or a value that isn't allowed.
+            ValueError: that part has no such field, or a value isn't allowed.
         """
         known = sorted(one.name for one in options_of(part))
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise ValueError(
-                f"{part} has no option {unknown[0]!r}: expected one of {', '.join(known)}"
-            )
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in options.items()
-        }
+        values: dict[str, Any] = {}
+        for name, value in options.items():
+            if name not in known:
+                raise ValueError(
+                    f"{part} has no option {name!r}: expected one of {', '.join(known)}"
+                )
+            values[name] = tuple(value) if isinstance(value, list) else value
         return replace(self, **values)
 
     def fixed(self) -> dict[str, Any]:
@@ -157,22 +157,43 @@ class TrainConfig:
 
     def warmup(self, max_iters: int) -> int:
         """Steps of the warm-up in a run of `max_iters` steps."""
-        if self.warmup_iters is not None:
-            return min(self.warmup_iters, max_iters)
-        return min(PAPER_WARMUP, max_iters // 10)
+        given = self.warmup_iters
+        return min(PAPER_WARMUP, max_iters // 10) if given is None else min(given, max_iters)
 
     def evaluates_every(self, max_iters: int) -> int:
         """Steps between evaluations in a run of `max_iters` steps; 0 for none."""
-        if self.evaluation_interval is not None:
-            return min(self.evaluation_interval, max_iters)
-        return max(max_iters // EVALUATIONS, 1)
+        given = self.evaluation_interval
+        return max(max_iters // EVALUATIONS, 1) if given is None else min(given, max_iters)
 
     def saves_every(self, max_iters: int) -> int:
         """Steps between checkpoints in a run of `max_iters` steps."""
-        interval = self.checkpoint_interval or self.evaluation_interval
-        return min(interval, max_iters) if interval else max(max_iters // EVALUATIONS, 1)
+        given = self.checkpoint_interval or self.evaluation_interval
+        return min(given, max_iters) if given else max(max_iters // EVALUATIONS, 1)
 
 
 def options_of(part: str) -> list[Field[Any]]:
     """The fields of a part of `TrainConfig`, `recipe` or `run`."""
     return [one for one in fields(TrainConfig) if (one.metadata["kind"] == RUN) == (part == "run")]
+
+
+def checkpoint_files(checkpoint: Path) -> tuple[Path, Path]:
+    """The files of a checkpoint, weights and training state; its suffix may be left out."""
+    name = checkpoint.name.removesuffix(WEIGHTS_SUFFIX)
+    return checkpoint.with_name(name + WEIGHTS_SUFFIX), checkpoint.with_name(name + STATE_SUFFIX)
+
+
+def saved_checkpoints(folder: Path, names: re.Pattern[str]) -> list[Path]:
+    """The whole checkpoints of a run called `PERIODIC` or `BEST`, in order of their steps."""
+    found = []
+    for state in folder.glob(f"*{STATE_SUFFIX}"):
+        checkpoint = folder / state.name.removesuffix(STATE_SUFFIX)
+        steps = names.fullmatch(checkpoint.name)
+        if steps and checkpoint_files(checkpoint)[0].is_file():
+            found.append((int(steps[1]), checkpoint))
+    return [checkpoint for _, checkpoint in sorted(found)]
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the furthest step, as the trainer's `train` takes it, or None."""
+    saved = saved_checkpoints(folder, PERIODIC)
+    return saved[-1] if saved else None

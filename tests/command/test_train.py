@@ -3,8 +3,11 @@ import pytest
 from modelscope_vitadapter.command.main import main
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.plugin.trainer import VitAdapterSegmentationTrainer
-from modelscope_vitadapter.training.run_directory import checkpoint_files, latest_checkpoint
-from modelscope_vitadapter.training.train_config import TrainConfig
+from modelscope_vitadapter.training.train_config import (
+    TrainConfig,
+    checkpoint_files,
+    latest_checkpoint,
+)
 from tests.plugin.test_trainer import CLASSES, write_data
 from tests.plugin.train_runs import tiny_model
 

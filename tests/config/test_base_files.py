@@ -36,7 +36,7 @@ def test_chains_and_several_bases(read):
         root="model = dict(a=1, c=3)",
     )
     assert config.model == {"a": 9, "c": 3, "b": 2}
-    assert config.data.test.pipeline == [1]
+    assert config.test_pipeline == [1]
 
 
 def test_unreadable_values_meet_in_a_merge(read):

@@ -8,15 +8,14 @@ from tests.hub.environment import run_python
 from tests.packaging.environments import BOOT_FILE, Environment, copy_source
 from tests.plugin.children import GOLDEN_MODEL
 
-WHERE_THE_MODEL_IS_FOUND = """
+WHO_IMPORTS_THE_MODEL = """
 import importlib, json, sys
 import_utils = importlib.import_module("modelscope.utils.import_utils")
-index = import_utils.LazyImportModule.get_ast_index()["index"]
-key = ("MODELS", "image-segmentation", "vitadapter-semantic-segmentation")
-sys.stdout.write(json.dumps(index[key]["module"]) + "\\n")
+found = import_utils.LazyImportModule.import_module.__module__
+sys.stdout.write(json.dumps(found) + "\\n")
 """
-OURS = "modelscope_vitadapter.plugin.model"
-BUILTIN = "modelscope.models.cv.image_semantic_segmentation.semantic_seg_model"
+OURS = "modelscope_vitadapter.plugin.registration"
+BUILTIN = "modelscope.utils.import_utils"
 
 UNCHANGED_SCRIPT = f"""
 from modelscope.pipelines import pipeline
@@ -28,7 +27,7 @@ SPAWNING_SCRIPT = f"""
 import multiprocessing
 
 def look():
-    {WHERE_THE_MODEL_IS_FOUND.strip().replace(chr(10), chr(10) + "    ")}
+    {WHO_IMPORTS_THE_MODEL.strip().replace(chr(10), chr(10) + "    ")}
 
 if __name__ == "__main__":
     child = multiprocessing.get_context("spawn").Process(target=look)
@@ -70,7 +69,7 @@ def installed(request, tmp_path_factory):
     return environment
 
 
-def where_is_the_model_found(environment, *options, script=WHERE_THE_MODEL_IS_FOUND, **variables):
+def who_imports_the_model(environment, *options, script=WHO_IMPORTS_THE_MODEL, **variables):
     process = run_python(
         *options,
         "-c",
@@ -93,7 +92,7 @@ def test_unchanged_script(installed):
 
 
 def test_isolated_interpreter(installed):
-    assert where_is_the_model_found(installed, "-I") == OURS
+    assert who_imports_the_model(installed, "-I") == OURS
 
 
 def test_spawned_child(installed):
@@ -109,18 +108,18 @@ def test_spawned_child(installed):
 
 
 def test_switched_off(installed):
-    assert where_is_the_model_found(installed, MODELSCOPE_VITADAPTER="0") == BUILTIN
+    assert who_imports_the_model(installed, MODELSCOPE_VITADAPTER="0") == BUILTIN
 
 
 def test_switched_off_by_the_script(installed):
-    script = f"import os; os.environ['MODELSCOPE_VITADAPTER'] = '0'\n{WHERE_THE_MODEL_IS_FOUND}"
-    assert where_is_the_model_found(installed, script=script) == BUILTIN
+    script = f"import os; os.environ['MODELSCOPE_VITADAPTER'] = '0'\n{WHO_IMPORTS_THE_MODEL}"
+    assert who_imports_the_model(installed, script=script) == BUILTIN
 
 
 def test_start_loads_nothing_of_weight(installed):
     def loaded(**variables):
         script = "import sys, json; sys.stdout.write(json.dumps(sorted(sys.modules)))"
-        return set(where_is_the_model_found(installed, script=script, **variables))
+        return set(who_imports_the_model(installed, script=script, **variables))
 
     names = {
         "modelscope_vitadapter",
@@ -140,8 +139,8 @@ def test_uninstalling_leaves_nothing(tmp_path):
         assert BOOT_FILE in environment.listing()
         environment.uninstall()
         assert environment.listing() == before
-    script = f"import sys; sys.path.append({str(source)!r})\n{WHERE_THE_MODEL_IS_FOUND}"
-    assert where_is_the_model_found(environment, script=script) == BUILTIN
+    script = f"import sys; sys.path.append({str(source)!r})\n{WHO_IMPORTS_THE_MODEL}"
+    assert who_imports_the_model(environment, script=script) == BUILTIN
 
 
 def test_sources_of_an_editable_install_are_gone(tmp_path):
@@ -152,7 +151,7 @@ def test_sources_of_an_editable_install_are_gone(tmp_path):
     source.rename(tmp_path / "elsewhere")
     process = run_python(
         "-c",
-        WHERE_THE_MODEL_IS_FOUND,
+        WHO_IMPORTS_THE_MODEL,
         environment=environment.variables(environment.home),
         cwd=environment.folder,
         python=environment.python,
@@ -167,9 +166,9 @@ def test_without_site_an_explicit_import_does_it(tmp_path):
     install_wheel(environment, copy_source(tmp_path / "source"))
     paths = (environment.site_packages / "aa_parent.pth").read_text("utf-8").splitlines()
     paths.append(str(environment.site_packages))
-    script = f"import sys; sys.path += {paths!r}\n{{}}\n{WHERE_THE_MODEL_IS_FOUND}"
-    without = where_is_the_model_found(environment, "-S", script=script.format(""))
-    explicit = where_is_the_model_found(
+    script = f"import sys; sys.path += {paths!r}\n{{}}\n{WHO_IMPORTS_THE_MODEL}"
+    without = who_imports_the_model(environment, "-S", script=script.format(""))
+    explicit = who_imports_the_model(
         environment, "-S", script=script.format("import modelscope_vitadapter")
     )
     assert (without, explicit) == (BUILTIN, OURS)

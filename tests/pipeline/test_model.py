@@ -115,7 +115,7 @@ def broken(tmp_path, **files):
     ("files", "error", "message"),
     [
         ({"mmcv_config__py": None}, ConfigNotFoundError, "mmcv_config.py"),
-        ({"mmcv_config__py": "x = 1"}, ConfigError, "no `model`"),
+        ({"mmcv_config__py": "x = 1"}, ConfigError, "model is missing"),
         ({"pytorch_model__pt": None}, CheckpointNotFoundError, "pytorch_model.pt"),
         ({"pytorch_model__pt": "hello"}, CheckpointError, "pytorch_model.pt"),
     ],

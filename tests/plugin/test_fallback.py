@@ -5,9 +5,7 @@ import shutil
 import pytest
 
 from tests.hub.environment import REPOSITORY
-from tests.plugin.children import BUILTIN_PIPELINE, GOLDEN_MODEL, PLUGIN, run_child, swinl_model
-
-FAIL = f"fail_as_builtin({str(GOLDEN_MODEL)!r})\n"
+from tests.plugin.children import BUILTIN_PIPELINE, FAIL, PLUGIN, run_child, swinl_model
 
 
 @pytest.fixture
@@ -31,8 +29,7 @@ def test_broken_class(broken_copy, tmp_path):
 from modelscope.models.builder import MODELS
 from modelscope.pipelines.builder import PIPELINES
 from modelscope.preprocessors.base import PREPROCESSOR_MAP
-from modelscope.utils.import_utils import LazyImportModule
-for left in (MODELS.modules, PIPELINES.modules, PREPROCESSOR_MAP, LazyImportModule.get_ast_index()):
+for left in (MODELS.modules, PIPELINES.modules, PREPROCESSOR_MAP):
     assert "vitadapter-segmentation-preprocessor" not in repr(left)
     assert "modelscope_vitadapter" not in repr(left)
 """
@@ -41,41 +38,26 @@ for left in (MODELS.modules, PIPELINES.modules, PREPROCESSOR_MAP, LazyImportModu
     assert "ModelScope goes on without it" in process.stderr
 
 
-def test_broken_hook(broken_copy, tmp_path):
-    run_child(PLUGIN + FAIL, tmp_path, plugin_path=broken_copy("plugin/index.py"))
-
-
-def test_broken_hook_after_modelscope(broken_copy, tmp_path):
+def test_broken_hook_before_and_after_modelscope(broken_copy, tmp_path):
     script = f"""
-{BUILTIN_PIPELINE}
+{PLUGIN}{FAIL}
+for name in [name for name in sys.modules if name.startswith("modelscope_vitadapter")]:
+    del sys.modules[name]
 try:
     {PLUGIN}
 except OSError as error:
     assert str(error) == "broken"
+else:
+    raise AssertionError("not broken")
 {FAIL}
 """
-    run_child(script, tmp_path, plugin_path=broken_copy("plugin/index.py"))
-
-
-def test_unknown_modelscope(tmp_path):
-    script = f"""
-import importlib
-import_utils = importlib.import_module("modelscope.utils.import_utils")
-class Other:
-    pass
-known, import_utils.LazyImportModule = import_utils.LazyImportModule, Other
-{PLUGIN}
-import_utils.LazyImportModule = known
-{FAIL}
-"""
-    process = run_child(script, tmp_path)
-    assert "changing modelscope.utils.import_utils" in process.stderr
+    run_child(script, tmp_path, plugin_path=broken_copy("plugin/registration.py"))
 
 
 def test_files_gone_while_running(broken_copy, tmp_path):
     copy = broken_copy("plugin/model.py")
     script = f"""
-import shutil, sys
+import shutil
 {PLUGIN}
 # An editable install would still find the modules of the repository.
 sys.meta_path[:] = [f for f in sys.meta_path if "Editable" not in getattr(f, "__name__", "")]

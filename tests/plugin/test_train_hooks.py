@@ -9,8 +9,8 @@ from modelscope.pipelines import pipeline
 from modelscope.trainers.hooks.early_stop_hook import EarlyStopHook
 
 from modelscope_vitadapter.plugin import trainer as trainer_module
-from modelscope_vitadapter.training.run_directory import latest_checkpoint
-from tests.plugin.train_runs import AfterStep, files, new_trainer, stop_after, weights
+from modelscope_vitadapter.training.train_config import latest_checkpoint
+from tests.plugin.train_runs import AfterStep, files, new_trainer, stop_after, tiny_model, weights
 from tests.training.drawn_images import DrawnImages
 
 EVERY_STEP = {"evaluation_interval": 1, "sample_pictures": 0}
@@ -36,13 +36,10 @@ def test_the_saved_model_answers_in_the_pipeline_as_the_trained_one_does(tmp_pat
     assert trainer.evaluate() == found
     assert set(found) == {"mIoU", "aAcc", "mAcc"}
     output = tmp_path / "output"
-    assert files(output, "*") == [
-        "configuration.json",
-        "eval_result.txt",
-        "mmcv_config.py",
-        "pytorch_model.pt",
-    ]
-    assert json.loads((output / "eval_result.txt").read_text(encoding="utf-8")) == found
+    names = ["configuration.json", "eval_result.txt", "mmcv_config.py", "pytorch_model.pt"]
+    assert files(output, "*") == names
+    assert (output / names[2]).read_bytes() == (tiny_model() / names[2]).read_bytes()
+    assert json.loads((output / names[1]).read_text(encoding="utf-8")) == found
     segmentor = pipeline("image-segmentation", model=str(output), device="cpu")
     images = [data[number].image for number in range(3)]
     trainer.model.eval()
@@ -69,10 +66,8 @@ def test_the_best_model_and_only_that_stays_where_later_ones_are_worse(tmp_path,
     )
     assert all(torch.equal(best[name], value) for name, value in after[0].items())
     assert any(not torch.equal(last[name], value) for name, value in after[0].items())
-    assert files(folder, "best_*") == [
-        "best_iter2_mIoU0.5000.pth",
-        "best_iter2_mIoU0.5000_trainer_state.pth",
-    ]
+    name = "best_iter2_mIoU0.5000"
+    assert files(folder, "best_*") == [f"{name}.pth", f"{name}_trainer_state.pth"]
 
 
 def test_the_best_metric_is_remembered_whatever_other_hooks_there_are(tmp_path, metrics):
@@ -98,14 +93,13 @@ def test_only_so_many_checkpoints_are_kept_also_of_an_earlier_part(tmp_path):
     run = {"checkpoint_interval": 1, "max_checkpoints": 2}
     new_trainer(tmp_path, callbacks=[stop_after(3)], run=run).train()
     assert files(tmp_path, "iter_*_trainer_state.pth")[0].startswith("iter_2")
-    options = {"recipe": {"max_iters": 4}, "run": run}
-    new_trainer(tmp_path, **options).train(checkpoint_path=str(tmp_path / "iter_3"))
-    kept = [name for name in files(tmp_path, "iter_*.pth") if "state" not in name]
-    assert kept == ["iter_3.pth", "iter_4.pth"]
-    # from an older one, what is written again is kept
-    options["run"] = {"checkpoint_interval": 1, "max_checkpoints": 1}
-    new_trainer(tmp_path, **options).train(checkpoint_path=str(tmp_path / "iter_3"))
-    assert files(tmp_path, "iter_*.pth") == ["iter_4.pth", "iter_4_trainer_state.pth"]
+    for kept, expected in ((2, ["iter_3", "iter_4"]), (1, ["iter_4"])):
+        # from an older one, what is written again is kept
+        run["max_checkpoints"] = kept
+        trainer = new_trainer(tmp_path, recipe={"max_iters": 4}, run=run)
+        trainer.train(checkpoint_path=str(tmp_path / "iter_3"))
+        found = [name for name in files(tmp_path, "iter_*.pth") if "state" not in name]
+        assert found == [f"{name}.pth" for name in expected]
 
 
 def test_tensorboard_gets_curves_and_images(tmp_path):

@@ -1,5 +1,6 @@
 """A run goes on exactly where it was stopped, and only as the run that it was."""
 
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import torch
 
 from modelscope_vitadapter.errors import CheckpointError, TrainingError
 from modelscope_vitadapter.plugin import train_loop
-from modelscope_vitadapter.training.run_directory import latest_checkpoint
+from modelscope_vitadapter.training.train_config import latest_checkpoint
 from tests.plugin.train_runs import (
     IMAGES,
     RECIPE,
@@ -55,19 +56,14 @@ def check_equal(found, expected):
 @pytest.mark.parametrize(("stops", "workers"), [([1, 2], 0), ([3], 2)])
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path, whole, stops, workers):
     check_equal(finished(tmp_path, stops, run={"workers": workers}), whole)
+    before = torch.load(tmp_path / "iter_4.pth", weights_only=True)
+    assert sum(not torch.equal(before[name], value) for name, value in whole[0].items()) > 100
 
 
 def test_the_scale_of_float16_gradients_goes_on_too(tmp_path):
     recipe = {"dtype": "float16", "learning_rate": 1e-4}
     expected = finished(tmp_path / "whole", recipe=recipe)
     check_equal(finished(tmp_path / "parts", [2], recipe=recipe), expected)
-
-
-def test_weights_do_change_from_step_to_step(tmp_path, whole):
-    new_trainer(tmp_path, callbacks=[stop_after(4)]).train()
-    state = torch.load(tmp_path / "iter_4.pth", weights_only=True)
-    assert state.keys() == whole[0].keys()
-    assert sum(not torch.equal(state[name], value) for name, value in whole[0].items()) > 100
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +78,7 @@ def stopped(tmp_path_factory):
     ("options", "message"),
     [
         ({"freeze": "backbone"}, "freeze was 'nothing' and is 'backbone'"),
-        (
-            {"recipe": {"learning_rate": 1e-5, "batch_size": 2}},
-            "batch_size was 4 and is 2; learning_rate was",
-        ),
+        ({"recipe": {"learning_rate": 1, "batch_size": 2}}, "batch_size was 4 and is 2; learning"),
         ({"seed": 1}, "seed was 42 and is 1"),
         ({"train_dataset": DrawnImages(IMAGES + 1)}, "data set was .* and is"),
         ({"classes": ["other", *"bcde"]}, "classes was"),
@@ -101,35 +94,31 @@ def test_a_run_does_not_go_on_as_another(tmp_path, stopped, options, message):
     assert all(torch.equal(value, before[name]) for name, value in weights(trainer).items())
 
 
-def test_what_may_change_does(tmp_path, stopped):
-    recipe = {"max_iters": 2, "accumulation": 2, "dtype": "bfloat16"}
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_what_may_change_does(tmp_path, stopped, dtype):
+    recipe = {"max_iters": 2, "accumulation": 2, "dtype": dtype}
     trainer = new_trainer(tmp_path, recipe=recipe, run={"max_checkpoints": 1})
     trainer.train(checkpoint_path=str(stopped / "iter_1.pth"))
     assert trainer.iter == 2
 
 
-def test_damaged_and_missing_files_are_named(tmp_path, stopped):
-    names = files(stopped, "iter_1*")
-    assert names == ["iter_1.pth", "iter_1_trainer_state.pth"]
-    for spoiled in names:
-        data = (stopped / spoiled).read_bytes()
-        for content, error, message in (
-            (data[: len(data) // 2], CheckpointError, "can't be read"),
-            (None, FileNotFoundError, "There is no"),
-        ):
-            for name in names:
-                (tmp_path / name).unlink(missing_ok=True)
-                (tmp_path / name).write_bytes((stopped / name).read_bytes())
-            (tmp_path / spoiled).unlink()
-            if content is not None:
-                (tmp_path / spoiled).write_bytes(content)
-            with pytest.raises(error, match=f"{message}.*|.*{spoiled}") as caught:
-                new_trainer(tmp_path / "run").train(checkpoint_path=str(tmp_path / "iter_1"))
-            assert spoiled in str(caught.value)
-            assert message in str(caught.value)
-    torch.save({"meta": {}}, tmp_path / "iter_1_trainer_state.pth")
-    with pytest.raises(CheckpointError, match="no training state of this version"):
+@pytest.mark.parametrize("spoiled", ["iter_1.pth", "iter_1_trainer_state.pth"])
+def test_damaged_and_missing_files_are_named(tmp_path, stopped, spoiled):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+
+    def resume():
         new_trainer(tmp_path / "run").train(checkpoint_path=str(tmp_path / "iter_1"))
+
+    data = (tmp_path / spoiled).read_bytes()
+    (tmp_path / spoiled).unlink()
+    with pytest.raises(FileNotFoundError, match=f"There is no .*{spoiled}"):
+        resume()
+    (tmp_path / spoiled).write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match=f"{spoiled}' can't be read"):
+        resume()
+    torch.save({"meta": {}}, tmp_path / spoiled)
+    with pytest.raises(CheckpointError, match=f"{spoiled}' (is no training state|holds another)"):
+        resume()
 
 
 def test_a_directory_with_another_runs_checkpoints_is_refused(stopped):
@@ -143,8 +132,7 @@ def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, number
     interrupt = AfterStep(2, lambda trainer: signal.raise_signal(number))
     trainer = new_trainer(tmp_path, callbacks=[interrupt])
     trainer.train()
-    assert trainer.iter == 2
-    assert latest_checkpoint(tmp_path).name == "iter_2"
+    assert (trainer.iter, latest_checkpoint(tmp_path).name) == (2, "iter_2")
     assert signal.getsignal(number) is before
 
 

@@ -53,8 +53,7 @@ class AfterStep(Hook):
     PRIORITY = Priority.LOWEST
 
     def __init__(self, step, act):
-        self.step = step
-        self.act = act
+        self.step, self.act = step, act
 
     def after_train_iter(self, trainer):
         if trainer.iter + 1 == self.step:

@@ -16,13 +16,15 @@ class DrawnImages:
     """`count` images of different sizes, each made when it is asked for.
 
     `broken`: paths of files to be given in place of some images, by index. `failing`: errors to be
-    raised, by index. `asked` is what was asked for in this process.
+    raised, by index. `unlabelled`: indices of images without a class. `asked` is what was asked for
+    in this process.
     """
 
     label_ids = LabelIds()
 
-    def __init__(self, count, broken=None, failing=None):
+    def __init__(self, count, broken=None, failing=None, unlabelled=()):
         self.count = count
+        self.unlabelled = unlabelled
         self.broken = broken or {}
         self.failing = failing or {}
         self.asked = []
@@ -39,6 +41,7 @@ class DrawnImages:
         image = rng.integers(0, 256, (*size, 3), np.uint8)
         label = np.kron(rng.integers(0, CLASSES, (9, 9)), np.ones((10, 10), int))
         label = label[: size[0], : size[1]].astype(np.uint8)
+        label[:] = 255 if index in self.unlabelled else label
         name = f"image {index}"
         if index in self.broken:
             name = image = str(self.broken[index])

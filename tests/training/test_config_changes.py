@@ -72,18 +72,12 @@ def test_windows_strides_and_scales_change_together():
     assert (after.classes, after.palette) == (before.classes, before.palette)
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"img_scale": [(256, 64), (384, 96)]}, {"img_scale": [(128, 32), (192, 48)]}),
-    ],
-)
-def test_scales_and_sizes_of_steps(changes, expected):
+def test_scales_and_sizes_of_steps():
     steps = [*STEPS, {"type": "Pad", "size": (64, 60)}, {"type": "Pad", "size_divisor": 32}]
-    outer = {**PIPELINE[1], **changes, "transforms": steps}
+    outer = {**PIPELINE[1], "img_scale": [(256, 64), (384, 96)], "transforms": steps}
     changed = changed_config(config_of(pipeline=[PIPELINE[0], outer]), crop=32)
     found = changed.config["data"]["test"]["pipeline"][1]
-    assert {name: found[name] for name in expected} == expected
+    assert found["img_scale"] == [(128, 32), (192, 48)]
     pads = [step for step in found["transforms"] if step["type"] == "Pad"]
     assert pads == [{"type": "Pad", "size": (32, 30)}, {"type": "Pad", "size_divisor": 32}]
     assert outer["transforms"] == steps

@@ -15,32 +15,24 @@ def segmenter(tmp_path_factory):
     return Segmenter.load(write_model(tmp_path_factory.mktemp("evaluating") / "model", colours))
 
 
-class Answered:
+class Answered(list):
     """Images of one size whose labels are the model's own answers, but for a border of ignored."""
 
     label_ids = LabelIds()
 
     def __init__(self, segmenter, size=(50, 70), count=3):
-        images = [
-            np.random.default_rng(n).integers(0, 256, (*size, 3), np.uint8) for n in range(count)
-        ]
-        self.samples = []
+        rng = np.random.default_rng(0)
+        images = [rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(count)]
         for image, answer in zip(images, segmenter.segment(images), strict=True):
             label = answer.class_map.numpy().astype(np.uint8)
             label[:5] = 255
-            self.samples.append(Sample("", image, label, ""))
-
-    def __len__(self):
-        return len(self.samples)
-
-    def __getitem__(self, index):
-        return self.samples[index]
+            self.append(Sample("", image, label, ""))
 
 
 def test_a_model_that_is_always_right_has_the_best_metrics(segmenter):
     dataset = Answered(segmenter)
     assert evaluate_segmenter(segmenter, dataset) == {"mIoU": 1.0, "aAcc": 1.0, "mAcc": 1.0}
-    for sample in dataset.samples:
+    for sample in dataset:
         sample.label[5:] = (sample.label[5:] + 1) % 5
     assert evaluate_segmenter(segmenter, dataset)["aAcc"] == 0.0
 

@@ -9,7 +9,7 @@ import torch
 from modelscope_vitadapter.config.criterion import parse_criterion
 from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.training.criterion import Mask2FormerCriterion, Targets
-from modelscope_vitadapter.training.losses import sample_maps, sample_masks
+from modelscope_vitadapter.training.losses import sample_maps
 from modelscope_vitadapter.training.matcher import match, matching_costs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -20,8 +20,8 @@ class GivenPoints:
     """The points that the golden answer was computed with."""
 
     def __init__(self, matching, loss, targets):
-        self.matching = torch.from_numpy(matching)[:, :, 0]
-        self.loss = torch.from_numpy(loss)
+        self.matching = matching[:, :, 0]
+        self.loss = loss
         self.ends = np.cumsum([0, *(len(target.labels) for target in targets)])
 
     def for_matching(self, layer, image, count):
@@ -42,18 +42,11 @@ def golden():
 @pytest.fixture(scope="module")
 def case(golden):
     """Settings, logits, targets and points of the golden answer."""
+    given = {name: torch.from_numpy(value) for name, value in golden.items()}
     settings = parse_criterion(read_config(GOLDEN / "base" / "mmcv_config.py"), CLASSES)
-    targets = [
-        Targets(
-            torch.from_numpy(golden[f"target{i}_labels"]),
-            torch.from_numpy(golden[f"target{i}_masks"]).bool(),
-        )
-        for i in (0, 1)
-    ]
-    logits = [
-        torch.from_numpy(golden[name]).requires_grad_() for name in ("class_logits", "mask_logits")
-    ]
-    points = GivenPoints(golden["match_points"], golden["loss_points"], targets)
+    targets = [Targets(given[f"target{i}_labels"], given[f"target{i}_masks"]) for i in (0, 1)]
+    logits = [given[name].requires_grad_() for name in ("class_logits", "mask_logits")]
+    points = GivenPoints(given["match_points"], given["loss_points"], targets)
     return settings, logits, targets, points
 
 
@@ -67,7 +60,7 @@ def test_matches_are_equal(golden, case):
             class_logits[layer, image],
             sample_maps(mask_logits[layer, image], where),
             targets[image].labels,
-            sample_masks(targets[image].masks, where),
+            sample_maps(targets[image].masks, where),
             settings,
         )
         (((queries, chosen),),) = match([[cost]])

@@ -3,9 +3,11 @@ import torch
 
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.errors import CheckpointError
+from modelscope_vitadapter.network.deformable_attention import MultiScaleDeformableAttention
 from modelscope_vitadapter.network.position_bias import table_for_window
 from modelscope_vitadapter.training.config_changes import changed_config
-from modelscope_vitadapter.training.initialize import initialize
+from modelscope_vitadapter.training.initialize import initialize, set_fresh_weights
+from tests.support.networks import tiny_network
 from tests.training.tiny_model import write_model
 
 TABLE = "relative_position_bias_table"
@@ -40,18 +42,14 @@ def differing(found, expected):
     }
 
 
-def test_a_model_with_its_own_classes_keeps_all_its_weights(model):
-    assert differing(started(model), weights_of(model)) == set()
-
-
 def test_other_classes_start_a_fresh_classifier_and_keep_everything_else(model, caplog):
     caplog.set_level("INFO")
     found = started(model, classes=["猫", "dog"])
     fresh = {"decode_head.cls_embed.weight", "decode_head.cls_embed.bias"}
     assert differing(found, weights_of(model)) == fresh
     assert "Start fresh: decode_head.cls_embed.weight, decode_head.cls_embed.bias" in caplog.text
-    same = started(model, classes=list("edcba"))  # as many classes: all weights stay
-    assert differing(same, weights_of(model)) == set()
+    for classes in (None, list("edcba")):  # as many classes: all weights stay
+        assert differing(started(model, classes=classes), weights_of(model)) == set()
 
 
 @pytest.mark.parametrize("crop", [32, 96])
@@ -138,3 +136,22 @@ def test_checkpoints_of_other_networks_are_refused(model, tmp_path):
         started(tmp_path, classes=["a"])
     with pytest.raises(CheckpointError, match="does not fit the network"):
         started(tmp_path)
+
+
+def test_fresh_weights_are_alive_and_queries_lean_to_their_classes():
+    network = tiny_network()
+    torch.manual_seed(0)
+    set_fresh_weights(network)
+    with torch.no_grad():
+        predictions = list(network.predictions(torch.randn(2, 3, 64, 64)))
+    for class_logits, mask_logits in predictions:
+        assert 0.05 < float(class_logits.std()) < 20
+        assert 0.005 < float(mask_logits.std()) < 20
+    classes = network.decode_head.cls_embed.out_features - 1
+    for of_image in predictions[0][0]:
+        assert of_image[:classes].argmax(-1).tolist() == list(range(classes))
+    modules = [m for m in network.modules() if isinstance(m, MultiScaleDeformableAttention)]
+    assert modules
+    for module in modules:  # which look around
+        assert not module.sampling_offsets.weight.any()
+        assert float(module.sampling_offsets.bias.detach().abs().max()) >= 1

@@ -1,30 +1,19 @@
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from modelscope_vitadapter.config.criterion import PointSettings
-from modelscope_vitadapter.training import losses
-from modelscope_vitadapter.training.losses import (
-    SeededPoints,
-    sample_maps,
-    sample_masks,
-    uncertain_points,
-)
+from modelscope_vitadapter.training.losses import SeededPoints, sample_maps, uncertain_points
 
 RAMP = torch.linspace(-4, 4, 16).expand(2, 16, 16).contiguous()
 SETTINGS = PointSettings(num_points=200, oversample_ratio=3.0, importance_sample_ratio=0.75)
 
 
-@given(st.integers(1, 6), st.booleans(), st.integers(1, 200))
-def test_masks_a_few_at_a_time_are_the_same(count, shared, pixels):
-    masks = torch.rand(count, 6, 4) > 0.5
-    points = torch.rand((9, 2) if shared else (count, 9, 2))
-    each = [masks[i : i + 1].float() for i in range(count)]
-    expected = [sample_maps(one, points if shared else points[i]) for i, one in enumerate(each)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "PIXELS_AT_ONCE", pixels)
-        assert torch.allclose(sample_masks(masks, points), torch.cat(expected), atol=1e-6)
+def test_maps_are_sampled_at_points_of_all_or_of_each():
+    maps, points = torch.rand(3, 6, 4) > 0.5, torch.rand(3, 9, 2)
+    centres = torch.tensor([[0.125, 0.25], [0.875, 11 / 12]])  # of row 1, column 0; row 5, column 3
+    assert torch.allclose(sample_maps(maps, centres), maps[:, [1, 5], [0, 3]].float(), atol=1e-6)
+    each = torch.cat([sample_maps(maps[i : i + 1], points[i]) for i in range(3)])
+    assert torch.allclose(sample_maps(maps, points), each, atol=1e-6)
 
 
 def test_a_samples_points_depend_on_nothing_but_its_seed_layer_and_purpose():

@@ -3,18 +3,15 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 from torch import nn
 
 from modelscope_vitadapter.network.beit import Block
 from modelscope_vitadapter.network.seeded_dropout import DropPath
 from modelscope_vitadapter.training.optimizer import (
     arrange_network,
-    build_schedule,
     layer_of,
     parameter_groups,
     rate_factor,
-    train_unfrozen,
 )
 from modelscope_vitadapter.training.train_config import TrainConfig
 from tests.support.networks import tiny_network
@@ -67,30 +64,6 @@ def test_the_rate_falls_along_the_polynomial_and_the_warm_up_multiplies_it():
     assert factors([0], warmup_iters=0) == [1.0]
 
 
-def test_the_scheduler_scales_each_groups_own_rate():
-    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (1.0, 0.5)]
-    optimizer = torch.optim.AdamW(groups)
-    schedule = build_schedule(optimizer, TrainConfig(), 4)
-    seen = []
-    for _ in range(4):
-        seen.append([group["lr"] for group in optimizer.param_groups])
-        optimizer.step()
-        schedule.step()
-    assert seen == [[1.0, 0.5], [0.75, 0.375], [0.5, 0.25], [0.25, 0.125]]
-
-
-def test_frozen_norms_stay_in_evaluation_mode():
-    network = tiny_network()
-    train_unfrozen(network, "backbone")
-    assert not any(module.training for module in network.backbone.modules())
-    assert all(module.training for module in network.decode_head.modules())
-    train_unfrozen(network, "beit")
-    norms = [m for m in network.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms
-    assert all(norm.training for norm in norms)
-    assert not any(module.training for module in network.backbone.blocks.modules())
-
-
 def test_gradients_are_taken_from_frozen_parameters_and_given_to_no_other(caplog):
     caplog.set_level("INFO")
     network = tiny_network()
@@ -98,9 +71,7 @@ def test_gradients_are_taken_from_frozen_parameters_and_given_to_no_other(caplog
     arrange_network(network, TrainConfig(), freeze="beit")
     trained = {name: p.numel() for name, p in network.named_parameters() if p.requires_grad}
     assert "decode_head.cls_embed.bias" not in trained
-    parts = {name.split(".")[1] for name in trained if name.startswith("backbone")}
-    assert {"level_embed", "interactions", "spm", "norm1"} <= parts
-    assert not parts & {"blocks", "patch_embed", "cls_token"}
+    assert not any(name.startswith("backbone.blocks.") for name in trained)
     total = sum(p.numel() for p in network.parameters())
     assert f"{sum(trained.values())} of {total} parameters are trained" in caplog.text
 

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from modelscope_vitadapter.config.criterion import parse_criterion
 from modelscope_vitadapter.errors import NotFiniteLossError
@@ -10,13 +11,12 @@ from modelscope_vitadapter.network.seeded_dropout import set_sample_seeds
 from modelscope_vitadapter.training.criterion import Mask2FormerCriterion, targets_of
 from modelscope_vitadapter.training.loader import Batch
 from modelscope_vitadapter.training.losses import SeededPoints
-from modelscope_vitadapter.training.optimizer import arrange_network, build_optimizer
 from modelscope_vitadapter.training.train_config import TrainConfig
-from modelscope_vitadapter.training.train_step import TrainingNetwork, TrainStep
+from modelscope_vitadapter.training.train_step import TrainStep, share_batch_norms
 from tests.support.networks import network_of
 from tests.training.tiny_model import trained_config
 
-CONFIG = {"learning_rate": 1e-3, "clip_norm": None}
+CONFIG = {"learning_rate": 1e-3, "clip_norm": None, "warmup_iters": 0}
 NAMES = ["image a", "image b", "image c", "image d"]
 
 
@@ -35,13 +35,9 @@ def batch_of(count=2):
 
 def step_of(network, *, freeze="nothing", **options):
     """A step over a copy of the network, and the gradients that its optimiser was given last."""
+    network, criterion = copy.deepcopy(network), parse_criterion(trained_config(), 5)
     config = TrainConfig(**{**CONFIG, **options})
-    network = copy.deepcopy(network)
-    arrange_network(network, config, freeze=freeze)
-    criterion = Mask2FormerCriterion(parse_criterion(trained_config(), 5))
-    dtype = getattr(torch, config.dtype)
-    training = TrainingNetwork(network, criterion, freeze=freeze, dtype=dtype)
-    step, seen = TrainStep(training, build_optimizer(network, config), config), {}
+    step, seen = TrainStep(network, criterion, config, max_iters=100, freeze=freeze), {}
 
     def remember(*_):
         named = network.named_parameters()
@@ -149,24 +145,31 @@ def test_a_loss_that_is_not_finite_names_the_images_and_changes_nothing(network)
     assert all(torch.equal(p, expected[name]) for name, p in trained.named_parameters())
 
 
-def spoil(network):
-    """Makes a gradient infinite though the loss is finite."""
-    network.decode_head.cls_embed.bias.register_hook(lambda gradient: gradient * math.inf)
-
-
-def test_gradients_that_are_not_finite_stop_before_the_step(network):
-    step, trained, seen = step_of(network)
-    spoil(trained)
-    with pytest.raises(NotFiniteLossError, match=r"gradients' norm became .*image a, image b"):
-        step(batch_of())
-    assert not seen
-
-
-def test_in_float16_such_a_step_is_left_out_and_the_scale_lowered(network):
-    step, trained, _ = step_of(network, dtype="float16")
-    spoil(trained)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_gradients_that_are_not_finite_stop_or_leave_out_the_step(network, dtype):
+    """In float16 the scale is lowered, so that the next step may do."""
+    step, trained, seen = step_of(network, dtype=dtype)
+    trained.decode_head.cls_embed.bias.register_hook(lambda gradient: gradient * math.inf)
     scale = step.scaler.get_scale()
-    step(batch_of())
+    if dtype == "float32":
+        with pytest.raises(NotFiniteLossError, match=r"norm became .*image a, image b"):
+            step(batch_of())
+        assert not seen
+    else:
+        step(batch_of())
+        assert step.scaler.get_scale() < scale
     expected = dict(network.named_parameters())
     assert all(torch.equal(p, expected[name]) for name, p in trained.named_parameters())
-    assert step.scaler.get_scale() < scale
+
+
+def test_sharing_norms_keeps_names_and_tensors_and_the_answer_of_one_process():
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    shared, images = copy.deepcopy(plain), torch.randn(2, 3, 6, 7)
+    before = shared.state_dict(keep_vars=True)
+    share_batch_norms(shared)
+    after = shared.state_dict(keep_vars=True)
+    assert list(before) == list(after)
+    assert all(after[name] is value for name, value in before.items())
+    assert type(shared[1]) is not nn.BatchNorm2d
+    assert torch.equal(plain(images), shared(images))
+    assert torch.equal(plain.eval()(images), shared.eval()(images))

@@ -7,7 +7,7 @@ import torch
 from modelscope_vitadapter.config.config_dict import ConfigDict
 from modelscope_vitadapter.config.model_config import parse_model_config
 from modelscope_vitadapter.network.build import build_network
-from modelscope_vitadapter.training.fresh_weights import set_fresh_weights
+from modelscope_vitadapter.training.initialize import set_fresh_weights
 from tests.support.configs import tiny_config
 
 NORMALIZE = {"type": "Normalize", "mean": [120.0] * 3, "std": [60.0] * 3, "to_rgb": True}
