@@ -107,11 +107,7 @@ def save_model_directory(
             for name in CHECKPOINT_NAMES if files else ():
                 (target_dir / name).unlink(missing_ok=True)
             files.append(Path(checkpoint_name))
-        for relative in files:
-            target = target_dir / relative
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (staging / relative).replace(target)
-            sync_directory(target.parent)
+        _move(files, staging, target_dir)
         if state is not None:
             _remove_preferred(target_dir, checkpoint_name)
     except OSError as error:
@@ -121,6 +117,14 @@ def save_model_directory(
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _move(files: list[Path], source_dir: Path, target_dir: Path) -> None:
+    for relative in files:
+        target = target_dir / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (source_dir / relative).replace(target)
+        sync_directory(target.parent)
 
 
 def _remove_preferred(model_dir: Path, checkpoint_name: str) -> None:
