@@ -17,8 +17,8 @@ from tests.reliability import workers
 from tests.reliability.workers import PICTURES, class_map
 
 ROOT = Path(__file__).parents[2]
-ROUNDS = 40
-PATIENCE = 300
+ROUNDS = 20
+PATIENCE = 900
 
 
 @pytest.mark.slow
