@@ -25,7 +25,6 @@ from modelscope_vitadapter.network.cpu import (
 from modelscope_vitadapter.network.cpu.maps import as_map, as_tokens
 from modelscope_vitadapter.network.deformable_attention import multi_scale_deformable_attention
 from modelscope_vitadapter.network.position_bias import strided_position_bias
-from modelscope_vitadapter.network.positional_encoding import positional_encoding
 
 Patch = tuple[Any, str, Any]
 """Owner, attribute and what to put there."""
@@ -125,41 +124,12 @@ def _uncomposed_finest_map(
         return as_tokens(lateral(network.norm1(finest)).float())
 
 
-def _input_tokens_in_steps(decoder: Any, network: Any, features: Any, dtype: torch.dtype) -> Tensor:
-    shapes = features.geometry.pyramid
-    levels = list(features.pyramid.split([height * width for height, width in shapes]))
-    if features.vit is not None:
-        vit = maps.resize_tokens(features.vit[1], features.geometry.grid, shapes[0])
-        levels[0] = levels[0] + vit
-    norms = (network.norm2, network.norm3, network.norm4)
-    results = []
-    for conv, tokens, shape, norm in zip(
-        decoder.input_convs, levels[::-1], shapes[::-1], norms[::-1], strict=True
-    ):
-        normed = as_tokens(norm(as_map(tokens, shape)))
-        project = linear.PackedLinear(conv.conv.weight.flatten(1), conv.conv.bias, dtype=dtype)
-        parts = [project(normed[band]).float() for band in bands.bands(len(normed))]
-        results.append(torch.cat(parts))
-        maps.normalise(results[-1], conv.gn)
-    return torch.cat(results)
-
-
 def _norm_of_the_whole(tokens: Tensor, norm: Any) -> None:
     tokens.copy_(norm(tokens.t()[None])[0].t())
 
 
 def _add_whole_resized(tokens: Tensor, shape: Any, above: Tensor, above_shape: Any) -> None:
     tokens.add_(maps.resize_tokens(above, above_shape, shape))
-
-
-class _WholePositions:
-    """`GridPositions` that holds every cell's encoding."""
-
-    def __init__(self, shape: tuple[int, int], channels: int) -> None:
-        self.whole = positional_encoding(*shape, channels, torch.device("cpu"))[0]
-
-    def of(self, cells: slice) -> Tensor:
-        return self.whole[cells].clone()
 
 
 class _FullSizeMasks(decoder.MaskPredictor):
@@ -204,15 +174,8 @@ TRICKS: dict[str, Callable[[], list[Patch]]] = {
         (convolution, "has_matrix_tiles", lambda: not bands.has_matrix_tiles())
     ],
     "composed finest map": lambda: [(pixel_decoder, "finest_map", _uncomposed_finest_map)],
-    "batch norms folded into the spatial prior": lambda: [
-        (backbone, "run_folded", lambda layers, x: layers(x))
-    ],
-    "batch norms folded into input convolutions": lambda: [
-        (pixel_decoder, "input_tokens", _input_tokens_in_steps)
-    ],
     "group norms in place": lambda: _everywhere(maps.normalise, _norm_of_the_whole, but=(maps,)),
     "resizing in bands": lambda: _everywhere(maps.add_resized, _add_whole_resized, but=(maps,)),
-    "positions of a band": lambda: _everywhere(maps.GridPositions, _WholePositions, but=(maps,)),
     "masks at attention's resolution": lambda: [(decoder, "MaskPredictor", _FullSizeMasks)],
     "mask features folded": lambda: [(decoder, "MaskPredictor", _MasksOfMaskFeatures)],
 }

@@ -9,7 +9,7 @@ TEMPERATURE = 10000.0
 EPS = 1e-6
 
 
-def axis_encoding(length: int, num_feats: int, device: torch.device) -> Tensor:
+def _axis_encoding(length: int, num_feats: int, device: torch.device) -> Tensor:
     """Sines and cosines of the positions along one axis, `(length, num_feats)` float32."""
     wavelengths = torch.arange(num_feats, dtype=torch.float32, device=device)
     wavelengths = TEMPERATURE ** (2 * (wavelengths // 2) / num_feats)
@@ -31,6 +31,6 @@ def positional_encoding(height: int, width: int, channels: int, device: torch.de
     Returns:
         `(1, height * width, channels)` float32, the row's features before the column's.
     """
-    rows = axis_encoding(height, channels // 2, device)[:, None].expand(height, width, -1)
-    columns = axis_encoding(width, channels // 2, device)[None].expand(height, width, -1)
+    rows = _axis_encoding(height, channels // 2, device)[:, None].expand(height, width, -1)
+    columns = _axis_encoding(width, channels // 2, device)[None].expand(height, width, -1)
     return torch.cat((rows, columns), dim=-1).flatten(0, 1).unsqueeze(0)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.beit import Block
@@ -14,7 +13,7 @@ from modelscope_vitadapter.network.cpu.attention import run_attention
 from modelscope_vitadapter.network.cpu.bands import band_rows, bands
 from modelscope_vitadapter.network.cpu.interaction import run_extractor, run_injector
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
-from modelscope_vitadapter.network.cpu.maps import as_tokens, batch_norm_scale, resize_tokens
+from modelscope_vitadapter.network.cpu.maps import as_tokens, resize_tokens
 from modelscope_vitadapter.network.interaction import Extractor, Geometry, InteractionBlock
 from modelscope_vitadapter.network.position_bias import GridSize
 
@@ -77,29 +76,16 @@ def spatial_prior(backbone: BEiTAdapter, image: Tensor) -> tuple[Tensor, Tensor]
     """
     prior = backbone.spm
     image = image.contiguous(memory_format=torch.channels_last)
-    c1 = run_folded(prior.stem, image)
+    c1 = prior.stem(image)
     maps, levels = c1, []
     for convolutions, project, embedding in (
         (prior.conv2, prior.fc2, backbone.level_embed[0]),
         (prior.conv3, prior.fc3, backbone.level_embed[1]),
         (prior.conv4, prior.fc4, backbone.level_embed[2]),
     ):
-        maps = run_folded(convolutions, maps)
+        maps = convolutions(maps)
         levels.append(as_tokens(project(maps)) + embedding)
     return as_tokens(c1), torch.cat(levels)
-
-
-def run_folded(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """Runs convolutions with the batch norms behind them folded in, and what else is there."""
-    remaining = iter(layers)
-    for layer in remaining:
-        if isinstance(layer, nn.Conv2d):
-            scale, shift = batch_norm_scale(cast("nn.BatchNorm2d", next(remaining)))
-            weight = layer.weight * scale[:, None, None, None]
-            x = F.conv2d(x, weight, shift, layer.stride, layer.padding)
-        else:
-            x = layer(x)
-    return x
 
 
 def run_block(block: Block, tokens: Tensor, grid: GridSize, dtype: torch.dtype) -> None:

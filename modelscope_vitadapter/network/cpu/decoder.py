@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 from modelscope_vitadapter.network.cpu.bands import band_rows, bands, return_freed_memory
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
-from modelscope_vitadapter.network.cpu.maps import GridPositions, resize_tokens
+from modelscope_vitadapter.network.cpu.maps import resize_tokens
 from modelscope_vitadapter.network.cpu.pixel_decoder import PixelFeatures
 from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead
+from modelscope_vitadapter.network.positional_encoding import positional_encoding
 from modelscope_vitadapter.network.transformer_layer import (
     DecoderLayer,
     MaskedAttention,
@@ -71,7 +72,8 @@ class Memory:
     def __init__(self, head: Mask2FormerHead, features: PixelFeatures, level: int) -> None:
         self._tokens = features.maps[level]
         self._level = head.level_embed.weight[level]
-        self._positions = GridPositions(features.shapes[level], self._tokens.shape[1])
+        shape, width = features.shapes[level], self._tokens.shape[1]
+        self._positions = positional_encoding(*shape, width, self._tokens.device)[0]
 
     def keys_and_values(
         self, attention: MaskedAttention, dtype: torch.dtype
@@ -87,7 +89,7 @@ class Memory:
         for band in bands(count, band_rows(dtype)):
             tokens = self._tokens[band] + self._level
             values[band] = project_value(tokens)
-            keys[band] = project_key(tokens.add_(self._positions.of(band)))
+            keys[band] = project_key(tokens.add_(self._positions[band]))
         return keys, values
 
 

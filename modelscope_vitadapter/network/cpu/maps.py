@@ -1,4 +1,4 @@
-"""Maps that are laid out as tokens, row by row: resized, normed, located.
+"""Maps that are laid out as tokens, row by row: resized and normed.
 
 `(N, C)` tokens are a channels-last map `(1, C, h, w)` with N = h * w, so that either is a view of
 the other.
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelscope_vitadapter.network.cpu.bands import bands, row_bands
-from modelscope_vitadapter.network.positional_encoding import axis_encoding
 
 Shape = tuple[int, int]
 
@@ -84,41 +83,9 @@ def normalise(tokens: Tensor, norm: nn.GroupNorm) -> None:
         torch.addcmul(shift, tokens[band], scale.float(), out=tokens[band])
 
 
-def batch_norm_scale(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Scale and shift `(C,)` of a batch norm in evaluation."""
+def fold_before(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the linear map `(out, C)` that follows a batch norm in evaluation."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = torch.rsqrt(norm.running_var + norm.eps) * norm.weight
-    return scale, norm.bias - norm.running_mean * scale
-
-
-def fold_before(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a linear map that follows a batch norm.
-
-    Args:
-        weight: `(out, C)`.
-        bias: `(out,)` or None.
-        norm: of C channels.
-    """
-    scale, shift = batch_norm_scale(norm)
-    moved = weight @ shift
-    return weight * scale, moved if bias is None else moved + bias
-
-
-class GridPositions:
-    """The positional encoding of a map of `shape` by parts, see `positional_encoding`.
-
-    Half of a cell's channels depend on its row alone, the other half on its column.
-    """
-
-    def __init__(self, shape: Shape, channels: int) -> None:
-        height, self._width = shape
-        device = torch.device("cpu")
-        self._rows = axis_encoding(height, channels // 2, device)
-        self._columns = axis_encoding(self._width, channels // 2, device)
-
-    def of(self, cells: slice) -> Tensor:
-        """The encodings `(n, C)` of consecutive cells, counted row by row."""
-        at = torch.arange(cells.start, cells.stop, device="cpu")
-        rows = self._rows[torch.div(at, self._width, rounding_mode="floor")]
-        return torch.cat((rows, self._columns[at % self._width]), dim=1)
+    return weight * scale, weight @ (norm.bias - norm.running_mean * scale)

@@ -1,9 +1,8 @@
 """The pixel decoder for one window; the plain version is `MSDeformAttnPixelDecoder.forward`.
 
-What the plain version computes in steps is composed where that is exact: the backbone's batch norms
-go into the linear layers behind them; on the finest map, up-sampling, spatial prior, batch norm and
-lateral convolution become one linear map each of the stride-8 tokens, of the spatial prior's
-channels and of the ViT's tokens.
+What the plain version computes in steps is composed on the finest map: up-sampling, spatial prior,
+batch norm and lateral convolution become one linear map each of the stride-8 tokens, of the spatial
+prior's channels and of the ViT's tokens.
 """
 
 from collections.abc import Iterable
@@ -25,9 +24,10 @@ from modelscope_vitadapter.network.cpu.convolution import convolve_in_place
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.maps import (
-    GridPositions,
     Shape,
     add_resized,
+    as_map,
+    as_tokens,
     fold_before,
     normalise,
     resize_tokens,
@@ -37,6 +37,7 @@ from modelscope_vitadapter.network.deformable_attention import (
     reference_points,
 )
 from modelscope_vitadapter.network.pixel_decoder import ConvModule, MSDeformAttnPixelDecoder
+from modelscope_vitadapter.network.positional_encoding import positional_encoding
 from modelscope_vitadapter.network.transformer_layer import EncoderLayer, FeedForward
 
 
@@ -98,10 +99,12 @@ def input_tokens(
     norms = (backbone.norm2, backbone.norm3, backbone.norm4)
     convs = cast("Iterable[ConvModule]", decoder.input_convs)
     results = []
-    for conv, tokens, norm in zip(convs, levels[::-1], norms[::-1], strict=True):
-        weight, bias = fold_before(conv.conv.weight.flatten(1), conv.conv.bias, norm)
-        project = PackedLinear(weight, bias, dtype=dtype)
-        parts = [project(tokens[band]).float() for band in bands(len(tokens), band_rows(dtype))]
+    for conv, tokens, shape, norm in zip(
+        convs, levels[::-1], shapes[::-1], norms[::-1], strict=True
+    ):
+        normed = as_tokens(norm(as_map(tokens, shape)))
+        project = PackedLinear(conv.conv.weight.flatten(1), conv.conv.bias, dtype=dtype)
+        parts = [project(normed[band]).float() for band in bands(len(normed), band_rows(dtype))]
         results.append(torch.cat(parts))
         normalise(results[-1], conv.gn)
     return torch.cat(results)
@@ -115,7 +118,7 @@ def encode(
 ) -> None:
     """Runs the deformable encoder over `tokens` `(N, C)` in place."""
     width = tokens.shape[1]
-    positions = [GridPositions(shape, width) for shape in shapes]
+    positions = [positional_encoding(*shape, width, tokens.device)[0] for shape in shapes]
     points = reference_points(shapes, device=tokens.device)[0, :, 0]
     for layer in cast("Iterable[EncoderLayer]", decoder.encoder.layers):
         attention = cast("MultiScaleDeformableAttention", layer.attentions[0])
@@ -131,7 +134,7 @@ def encode(
             for cells in bands(shape[0] * shape[1], band_rows(dtype)):
                 band = slice(start + cells.start, start + cells.stop)
                 x = tokens[band]
-                x = first_norm(x + sample(position.of(cells).add_(level).add_(x), band))
+                x = first_norm(x + sample((position[cells] + level).add_(x), band))
                 tokens[band] = second_norm(feed_forward(x).add_(x))
             start += shape[0] * shape[1]
 
@@ -161,7 +164,7 @@ def finest_map(
 
     The ViT's tokens are released before that much memory is taken.
     """
-    weight, bias = fold_before(lateral.weight.flatten(1), None, backbone.norm1)
+    weight, bias = fold_before(lateral.weight.flatten(1), backbone.norm1)
     prior, up = backbone.spm.fc1, backbone.up
     for added in (prior.bias, up.bias):
         bias = bias if added is None else bias + weight @ added

@@ -22,7 +22,6 @@ from modelscope_vitadapter.network.cpu.convolution import (
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
 from modelscope_vitadapter.network.cpu.linear import ACTIVATIONS, PackedLinear, can_pack
 from modelscope_vitadapter.network.cpu.maps import (
-    GridPositions,
     as_map,
     as_tokens,
     normalise,
@@ -34,7 +33,6 @@ from modelscope_vitadapter.network.deformable_attention import (
     reference_points,
 )
 from modelscope_vitadapter.network.position_bias import table_length
-from modelscope_vitadapter.network.positional_encoding import positional_encoding
 from tests.support.networks import random_image as noise
 from tests.support.networks import randomise, relative_error
 
@@ -276,11 +274,3 @@ def test_group_norms(way, shape, groups, mean):
     normalise(tokens, norm.float())
     # what the input's own rounding leaves: units of 2 ** -24 of its mean
     assert relative_error(tokens, exact) < 1e-5 + mean * 2**-22
-
-
-@given(shapes, st.integers(1, 90))
-def test_positions_of_some_cells(shape, height):
-    whole = positional_encoding(*shape, 12, torch.device("cpu"))[0]
-    positions = GridPositions(shape, 12)
-    parts = [positions.of(some) for some in bands.bands(shape[0] * shape[1], height)]
-    assert torch.equal(torch.cat(parts), whole)
