@@ -41,9 +41,9 @@ test: lint
 test-all: test
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
 
-# New examples for the fuzz and property tests; other runs draw the same ones every time.
+# New examples for property tests, which hypothesis marks; other runs draw the same ones every time.
 fuzz: $(STAMP)
-	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -n $(WORKERS) -m fuzz $(ARGS)
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -n $(WORKERS) -m hypothesis $(ARGS)
 
 bench-env: $(STAMP)
 	$(BIN)/python benchmarks/builtin_env.py $(ARGS)
