@@ -10,7 +10,7 @@ import torch
 
 from modelscope_vitadapter.checkpoint.names import is_left_over, is_optional, plan_names
 from modelscope_vitadapter.checkpoint.open import open_checkpoint
-from modelscope_vitadapter.checkpoint.stored import Checkpoint, StoredTensor
+from modelscope_vitadapter.checkpoint.stored import Checkpoint
 from modelscope_vitadapter.errors import CheckpointError
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.validation import listing
@@ -48,8 +48,8 @@ def load_into(network: torch.nn.Module, path: Path, *, device: torch.device | st
         file.check_growth(used.values())
         tensors, not_finite = _read(held, used, file, torch.device(device))
     network.load_state_dict(tensors, assign=True)
-    rest = file.tensors.keys() - used.values()
-    unexpected = [name for name in file.tensors if name in rest and not is_left_over(name)]
+    taken = set(used.values())
+    unexpected = [name for name in file.tensors if name not in taken and not is_left_over(name)]
     if unexpected:
         what = "entries that the network has no place for; they were not read"
         logger.warning("%s holds %d %s: %s", path, len(unexpected), what, listing(unexpected))
@@ -66,8 +66,14 @@ def _check_fit(held: Mapping[str, torch.Tensor], used: Mapping[str, str], file: 
     missing = [name for name in held if name not in used and not is_optional(name)]
     problems = [f"'{name}' is missing, expected shape {list(held[name].shape)}" for name in missing]
     for name, entry in used.items():
-        problem = _misfit(held[name], file.tensors[entry])
-        problems += [] if problem is None else [f"'{name}' {problem}"]
+        tensor, stored = held[name], file.tensors[entry]
+        if stored.problem is not None:
+            problems.append(f"'{name}' {stored.problem}")
+        elif stored.shape != tuple(tensor.shape):
+            shapes = f"{list(stored.shape)}, expected {list(tensor.shape)}"
+            problems.append(f"'{name}' has shape {shapes}")
+        elif stored.dtype.is_floating_point != tensor.is_floating_point():
+            problems.append(f"'{name}' is of type {stored.dtype}, expected {tensor.dtype}")
     if problems:
         raise file.error(
             f"does not fit the network: {len(missing)} of {len(held)} entries are missing and "
@@ -76,17 +82,6 @@ def _check_fit(held: Mapping[str, torch.Tensor], used: Mapping[str, str], file: 
             "do not belong together, or the checkpoint is incomplete",
             "Use the pair of one model",
         )
-
-
-def _misfit(tensor: torch.Tensor, stored: StoredTensor) -> str | None:
-    """Say why a stored tensor cannot become a tensor of the network."""
-    if stored.problem is not None:
-        return stored.problem
-    if stored.shape != tuple(tensor.shape):
-        return f"has shape {list(stored.shape)}, expected {list(tensor.shape)}"
-    if stored.dtype.is_floating_point != tensor.is_floating_point():
-        return f"is of type {stored.dtype}, expected {tensor.dtype}"
-    return None
 
 
 def _read(

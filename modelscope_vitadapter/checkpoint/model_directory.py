@@ -29,11 +29,7 @@ _CONFIG = "mmcv_config.py"
 
 
 def find_checkpoint(model_dir: Path) -> Path:
-    """Give the first of `CHECKPOINT_NAMES` that is in a model directory.
-
-    Raises:
-        CheckpointNotFoundError: `model_dir` is no directory, or holds none of the three.
-    """
+    """Give the first of `CHECKPOINT_NAMES` in a directory; or `CheckpointNotFoundError`."""
     # Path's own methods raise where they may not look.
     present = [name for name in CHECKPOINT_NAMES if os.path.exists(model_dir / name)]  # noqa: PTH110
     if not present:

@@ -56,17 +56,9 @@ def hub_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def plan_names(file_names: Iterable[str], network_names: Iterable[str]) -> dict[str, str]:
-    """Which entry of a checkpoint each name of a network is filled from.
+    """Which entry of a checkpoint each name of a network is filled from, if any; errors as above.
 
-    Args:
-        file_names: names of the state dict in the file, with or without prefixes of wrappers.
-        network_names: names of the network's parameters and persistent buffers, hub spelling.
-
-    Returns:
-        Network name to the name in the file, without what the file lacks.
-
-    Raises:
-        CheckpointError: two file names stand for the same entry.
+    Names of the file may have prefixes of wrappers, those of the network are the hub's.
     """
     given = hub_names(file_names)
     return {name: given[name] for name in network_names if name in given}

@@ -37,7 +37,6 @@ _ZIP_MAGIC = b"PK\x03\x04"
 _SAFETENSORS_MAGIC = b"\0\0\0\0{"  # upper half of the header's length, begin of the header
 _OLD_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)  # PyTorch's, version
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-_ENCRYPTED = 1
 
 Records = Mapping[str, tuple[int, int]]
 """First byte and number of bytes of the data of each storage, by its key."""
@@ -46,8 +45,7 @@ Records = Mapping[str, tuple[int, int]]
 def open_checkpoint(path: Path) -> Checkpoint:
     """Open a file written by `torch.save` (zip, or the older format) or by safetensors.
 
-    Returns:
-        Its tensors, whose data is read one by one when asked for; the caller closes it.
+    Its tensors are read one by one when asked for; the caller closes it.
 
     Raises:
         CheckpointNotFoundError: there is no such file.
@@ -85,8 +83,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
 def _describe_safetensors(file: Checkpoint, length: int) -> None:
     """Find the tensors of a safetensors file.
 
-    The library checks it, and maps it for that. Reading from a map that is cut short would end the
-    process, so what is taken from the header are the places of tensors.
+    The library checks it, and maps it for that; reading from a map that is cut short would end the
+    process, so only the places of tensors are taken from the header.
     """
     try:
         if length > MAX_HEADER_BYTES:
@@ -124,10 +122,7 @@ def _what_it_is(head: bytes) -> str:
 
 
 def _describe_zip(file: Checkpoint) -> None:
-    """Find the tensors of a zip of one pickle and a record per storage.
-
-    Only the pickle and the zip's table of contents are read; they say where the data is.
-    """
+    """Find the tensors of a zip: its table of contents and its pickle say where the data is."""
     records = _zip_records(file)
     roots = [name.removesuffix("/data.pkl") for name in records if name.endswith("/data.pkl")]
     if len(roots) != 1:
@@ -199,14 +194,12 @@ def _placed(name: str, tensor: StoredTensor, records: Records, file: Checkpoint)
     """Say where in the file a tensor's data is, once it lies inside of its record."""
     if tensor.key is None or tensor.problem is not None:
         return tensor
-    if tensor.key not in records:
-        record = f"record '{tensor.key[:100]}'"
+    start, size = records.get(tensor.key, (0, -1))
+    needed = tensor.position + tensor.spread if tensor.spread else 0  # an empty one lies anywhere
+    if needed > size:
+        record = f"{needed} bytes of record '{tensor.key[:100]}'"
         raise file.damaged(f"it lacks the data of tensor '{name[:100]}' ({record})")
-    start, size = records[tensor.key]
-    needed, problem = tensor.position + tensor.spread, None
-    if tensor.spread and needed > size:  # an empty one may lie anywhere
-        problem = f"needs {needed} bytes of a record that has {size}: the file is damaged"
-    return replace(tensor, position=start + tensor.position, problem=problem)
+    return replace(tensor, position=start + tensor.position)
 
 
 class _BoundedFile(io.FileIO):
@@ -229,20 +222,17 @@ def _zip_records(file: Checkpoint) -> dict[str, tuple[int, int]]:
     end = 0
     for info in sorted(infos, key=lambda one: one.header_offset):
         name = f"record '{info.filename[:100]}'"
-        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
+        is_encrypted = info.flag_bits & 1
+        if is_encrypted or info.compress_type != zipfile.ZIP_STORED:
             problem = f"has a compressed or encrypted {name}; expected data as torch.save stores it"
             raise file.error(problem, "Don't re-pack the file")
         header = file.read_bytes(info.header_offset, _LOCAL_HEADER.size, f"the header of {name}")
         magic, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-        if info.header_offset < end:
-            raise file.damaged(f"{name} overlaps the one before it")
+        is_apart = info.header_offset >= end and info.filename not in records
         start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-        end = start + info.file_size
-        if magic != _ZIP_MAGIC or end > file.size:
-            raise file.damaged(
-                f"{name} should take {info.file_size} bytes at byte {start} of {file.size}"
-            )
-        if info.filename in records or info.compress_size != info.file_size:
-            raise file.damaged(f"{name} is there twice or has two different sizes")
+        end = start + info.compress_size
+        is_whole = magic == _ZIP_MAGIC and end <= file.size and info.compress_size == info.file_size
+        if not (is_apart and is_whole):
+            raise file.damaged(f"{name} isn't whole, or isn't apart from the others")
         records[info.filename] = (start, info.file_size)
     return records

@@ -1,10 +1,10 @@
 """What a checkpoint's pickle says, read by PyTorch's weights-only unpickler.
 
 That unpickler calls what a pickle names, if it is on a list. Some of that list take any amount of
-memory or time (`bytearray(10**11)`, `_codecs.encode(data, 'hex')` again and again), and it makes
-tensors where their description is enough. So the names in a pickle are replaced before: functions
-that make tensors by `dense_tensor` and others here, plain values (sets, numpy's numbers) by
-`LeftOut`. Any other name is refused. Nothing that a file names is ever called.
+memory or time (`bytearray(10**11)`, `_codecs.encode(data, 'hex')` again and again). So the names in
+a pickle are replaced before: functions that make tensors by ones that describe them, plain values
+(sets, numpy's numbers) by `LeftOut`. Any other name is refused. Nothing that a file names is ever
+called.
 
 `torch.load` under FakeTensorMode describes tensors too, in 4.2 s for the full-size model against
 0.15 s here; of a zip that was packed again it says wrong places.
@@ -46,8 +46,8 @@ class Storage(NamedTuple):
 class Pickled(NamedTuple):
     """What a pickle holds, the storages that it refers to by their keys, and where it ends.
 
-    The content is plain values, containers, `StoredTensor` (its position counted from its storage's
-    begin) and, for everything else, `LeftOut`.
+    Beside plain values and containers the content has `StoredTensor`, its position counted from its
+    storage's begin, and `LeftOut`.
     """
 
     content: object
@@ -116,11 +116,10 @@ _TYPES = re.compile(r"torch(?:\.cuda)?\.(\w+Storage|(?:b?float|u?int|complex|qu?
 
 
 def read_pickle(file: Checkpoint, data: bytes, start: int) -> Pickled:
-    """Read the pickle of a checkpoint that begins at byte `start` of `data`.
+    """Read the pickle that begins at byte `start` of `data`.
 
-    Raises:
-        CheckpointError: it asks for other functions or classes than weights need, is damaged, cut
-            short, too long, or of another protocol than 2.
+    Raises `CheckpointError` where it asks for other functions or classes than weights need, is
+    damaged, cut short, too long, or of another protocol than 2.
     """
     try:
         harmless, foreign, end = _with_stand_ins(data[:MAX_BYTES], start)

@@ -34,32 +34,22 @@ DTYPES = {
 }
 """Types that are read, by safetensors' names."""
 
+ALWAYS_READ = 2**28  # bytes of tensors that are read whatever the file's size
 LARGEST_GROWTH = 4
 """Times a file's size that its tensors may have: these can share data, or repeat an element by a
 stride of 0, so a kilobyte could ask for all the memory that there is."""
 
-ALWAYS_READ = 2**28  # bytes of tensors that are read whatever the file's size
-
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of a checkpoint, described without its data.
-
-    Attributes:
-        shape: its sizes.
-        dtype: type of its elements in the file; any where there is a problem.
-        position: byte of its first element in the file.
-        stride: steps between elements, counted in elements; None when contiguous.
-        problem: why the data cannot be read, or None.
-        key: name of the storage that holds it, where the format has such.
-    """
+    """One tensor of a checkpoint, described without its data."""
 
     shape: tuple[int, ...] = ()
-    dtype: torch.dtype = torch.uint8
-    position: int = 0
-    stride: tuple[int, ...] | None = None
-    problem: str | None = None
-    key: str | None = None
+    dtype: torch.dtype = torch.uint8  # of its elements in the file; any where there is a problem
+    position: int = 0  # byte of its first element in the file
+    stride: tuple[int, ...] | None = None  # counted in elements; None when contiguous
+    problem: str | None = None  # why the data cannot be read
+    key: str | None = None  # name of the storage that holds it, where the format has such
 
     @property
     def size(self) -> int:
@@ -83,15 +73,11 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
         size: bytes it had when it was opened.
         descriptor: of the open file.
         tensors: the entries of its state dict, by their names in the file; nothing else is read.
-
-    Raises:
-        OSError: it can't be opened.
-        CheckpointError: it is no regular file; a pipe would be waited for.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
             raise self.error(
                 "is a directory, a pipe or a device; expected a file written by torch.save or "
                 "safetensors",
@@ -121,11 +107,8 @@ class Checkpoint(AbstractContextManager["Checkpoint"]):
     def read(self, name: str) -> torch.Tensor:
         """Give one tensor, contiguous, on the CPU, in memory that nothing else uses.
 
-        Several threads may read different tensors at the same time.
-
-        Raises:
-            CheckpointError: the tensor has a problem, repeats data too often, there is no memory
-                for it, or the file is shorter than it was.
+        Several threads may read at the same time. `CheckpointError`: the tensor has a problem,
+        repeats data too often, there is no memory for it, or the file is shorter than it was.
         """
         stored, shown = self.tensors[name], f"tensor '{name[:100]}'"
         if stored.problem is not None:

@@ -1,7 +1,7 @@
 """Reads `model.backbone` (BEiT adapter) and `model.decode_head` (Mask2Former) into their settings.
 
-Published configurations agree in all but some sizes; what else they spell out is checked to be
-what the network computes. Defaults are the built-in model's.
+What published configurations agree in is checked to be what the network computes. Defaults are the
+built-in model's.
 """
 
 import math
@@ -123,7 +123,7 @@ def _pixel_decoder(fields: Fields, channels: int) -> tuple[int, EncoderSettings]
     norm.fixed(type="GN", **NORM)
     num_groups = norm.divisor("num_groups", channels)
     norm.finish()
-    _check_activation(fields)
+    _check_fixed(fields, "act_cfg", "inplace", type="ReLU")
     _check_positions(fields, channels)
     encoder = _encoder(fields.child("encoder"), channels)
     fields.finish()
@@ -152,7 +152,7 @@ def _encoder(fields: Fields, channels: int) -> EncoderSettings:
 def _decoder(fields: Fields, channels: int) -> DecoderSettings:
     fields.kind("DetrTransformerDecoder")
     fields.skip("init_cfg", "return_intermediate")
-    _check_layer_norm(fields, "post_norm_cfg")
+    _check_fixed(fields, "post_norm_cfg", type="LN", **NORM)
     num_layers = fields.integer("num_layers", high=MAX_LAYERS)
     layer = fields.child("transformerlayers")
     fields.finish()
@@ -173,12 +173,12 @@ def _finish_layer(layer: Fields, order: tuple[str, ...], channels: int) -> int:
     layer.skip("init_cfg")
     layer.required(operation_order=order)
     layer.fixed(batch_first=False, ffn_dropout=0, ffn_num_fcs=2)
-    _check_layer_norm(layer, "norm_cfg")
+    _check_fixed(layer, "norm_cfg", type="LN", **NORM)
     fields = layer.child("ffn_cfgs", {})
     fields.skip("with_cp", "init_cfg")
     fields.fixed(type="FFN", embed_dims=channels, num_fcs=2, ffn_drop=0, dropout=0)
     fields.fixed(add_identity=True, add_residual=True)
-    _check_activation(fields)
+    _check_fixed(fields, "act_cfg", "inplace", type="ReLU")
     _check_branch_dropout(fields)
     width = fields.integer("feedforward_channels", 1024)
     width = layer.integer("feedforward_channels", width)  # the layer's own wins (mmcv 1.x)
@@ -187,16 +187,10 @@ def _finish_layer(layer: Fields, order: tuple[str, ...], channels: int) -> int:
     return width
 
 
-def _check_activation(parent: Fields) -> None:
-    fields = parent.child("act_cfg", {})
-    fields.fixed(type="ReLU")
-    fields.skip("inplace")
-    fields.finish()
-
-
-def _check_layer_norm(parent: Fields, key: str) -> None:
+def _check_fixed(parent: Fields, key: str, *skipped: str, **fixed: object) -> None:
     fields = parent.child(key, {})
-    fields.fixed(type="LN", **NORM)
+    fields.skip(*skipped)
+    fields.fixed(**fixed)
     fields.finish()
 
 

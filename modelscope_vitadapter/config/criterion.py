@@ -1,7 +1,7 @@
 """Reads the losses of `model.decode_head` and the matching of `model.train_cfg`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from modelscope_vitadapter.config.fields import Fields
 from modelscope_vitadapter.errors import ConfigError
@@ -23,40 +23,25 @@ class PartWeights:
 
 @dataclass(frozen=True)
 class PointSettings:
-    """Where masks are compared: at random points in place of all pixels.
+    """Where masks are compared: at random points in place of all pixels."""
 
-    Attributes:
-        num_points: points of a mask, 1 or more.
-        oversample_ratio: for the losses, `num_points` times this many are drawn to choose the most
-            uncertain ones from, 1 or more.
-        importance_sample_ratio: share of the points that are chosen so, in [0, 1]; the others are
-            drawn anew.
-    """
-
-    num_points: int = 12544
+    num_points: int = 12544  # of a mask, 1 or more
     oversample_ratio: float = 3.0
+    """Times `num_points`, 1 or more, that losses draw to choose the most uncertain ones from."""
     importance_sample_ratio: float = 0.75
+    """Share of the points, in [0, 1], that are chosen so; the others are drawn anew."""
 
 
 @dataclass(frozen=True)
 class CriterionSettings:
-    """What the fine-tuning loss is computed with; defaults are Mask2Former's.
+    """What the fine-tuning loss is computed with; defaults are Mask2Former's."""
 
-    Attributes:
-        class_weight: weight of each class in the class loss, "no object" last: K + 1 numbers.
-        loss: weights of the losses.
-        cost: weights of the matching costs.
-        points: where masks are compared.
-        loss_dice_eps: added to numerator and denominator of the dice loss.
-        cost_dice_eps: the same of the dice cost.
-    """
-
-    class_weight: tuple[float, ...]
+    class_weight: tuple[float, ...]  # of K classes in the class loss, then of "no object"
     loss: PartWeights = PartWeights()
-    cost: PartWeights = PartWeights()
+    cost: PartWeights = PartWeights()  # of matching
     points: PointSettings = PointSettings()
-    loss_dice_eps: float = 1.0
-    cost_dice_eps: float = 1.0
+    loss_dice_eps: float = 1.0  # added to numerator and denominator of the dice loss
+    cost_dice_eps: float = 1.0  # the same of the dice cost
 
     @property
     def num_classes(self) -> int:
@@ -116,8 +101,7 @@ def parse_criterion(config: Mapping[str, object], num_classes: int) -> Criterion
 
 
 def _weights(parts: list[Fields], key: str) -> PartWeights:
-    defaults = (PartWeights.classes, PartWeights.mask, PartWeights.dice)
-    found = zip(parts, defaults, strict=True)
+    found = zip(parts, astuple(PartWeights()), strict=True)
     return PartWeights(*(part.number(key, one, high=LARGEST_WEIGHT) for part, one in found))
 
 

@@ -7,11 +7,11 @@ the lists and dicts that it may change are `Unreadable` from then on, wherever t
 
 import ast
 import operator
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from modelscope_vitadapter.config.config_dict import Unreadable, needed
-from modelscope_vitadapter.config.source import TRUST_HINT, Source, Steps
+from modelscope_vitadapter.config.source import TRUST_HINT, Source, Steps, assignment
 from modelscope_vitadapter.errors import UnreadableConfigError
 
 NAMES = ("model", "CLASSES", "PALETTE", "test_cfg", "test_pipeline", "data")
@@ -21,7 +21,7 @@ BASE = "_base_"
 MAX_BITS = 1024  # of an integer
 MAX_LEVELS = 50  # of dicts, lists and tuples inside one another
 
-_CALLS = ("dict", "int", "len", "range", "sum")
+_CALLS = ("dict", "int", "range", "sum")
 _FUNCTIONS = (ast.AsyncFunctionDef, ast.FunctionDef, ast.GeneratorExp, ast.Lambda)
 _BIND_ANY = {"*", "__builtins__", "eval", "exec", "globals", "locals", "vars"}
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -30,8 +30,6 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
 }
 
 Scope = dict[str, Any]  # values of the names that comprehensions bind around an expression
@@ -63,12 +61,12 @@ class Evaluator:
             they are then. They share no objects; they, or entries of dicts, may be `Unreadable`.
         """
         for statement in self._source.statements:
-            name = self._source.assigned_name(statement)
-            if name is None:
-                problem = "this is not evaluated, and it may change a value that is needed"
-                self._refuse(statement, self._source.error(statement, problem), {})
-            elif name != BASE and isinstance(statement, ast.Assign):
-                self._names[name] = self._lazily(statement.value, {})
+            match assignment(statement):
+                case None:
+                    problem = "this is not evaluated, and it may change a value that is needed"
+                    self._refuse(statement, self._source.error(statement, problem), {})
+                case name, value if name != BASE:
+                    self._names[name] = self._lazily(value, {})
         own = {name: self._names[name] for name in NAMES if name in self._names}
         base = self._copy(self._names.get(BASE, {}))
         if isinstance(base, Unreadable):
@@ -77,8 +75,8 @@ class Evaluator:
 
     def evaluate(self, node: ast.expr, scope: Scope) -> Any:
         """The value of an expression, or `UnreadableConfigError`."""
-        self._steps.take(1)
         try:
+            self._steps.take(1)
             value = self._value(node, scope)
         except UnreadableConfigError:
             raise
@@ -96,6 +94,8 @@ class Evaluator:
 
     def _value(self, node: ast.expr, scope: Scope) -> Any:
         match node:
+            case ast.Constant(value=str() as text) if "{{" in text:
+                raise ValueError("templates of mmcv such as {{ fileDirname }} are not replaced")
             case ast.Constant(value=None | bool() | int() | float() | str() as value):
                 return _checked(value)
             case ast.Name(id=name) if name != BASE:
@@ -114,21 +114,14 @@ class Evaluator:
                 operands = self.evaluate(left, scope), self.evaluate(right, scope)
                 return self._binary(type(sign), *operands)
             case ast.ListComp(elt=part, generators=[loop]) if not loop.ifs and not loop.is_async:
-                if isinstance(loop.target, ast.Name):
-                    name, items = loop.target.id, self._part(loop.iter, scope, list, tuple, range)
+                items = self.evaluate(loop.iter, scope)
+                if isinstance(loop.target, ast.Name) and isinstance(items, list | tuple | range):
+                    name = loop.target.id
                     return [self.evaluate(part, {**scope, name: item}) for item in items]
             case ast.Call(func=ast.Name(id=name)):
                 if name in _CALLS and name not in self._names and name not in scope:
                     return self._call(name, node, scope)
         raise TypeError("expressions of this kind are not read")
-
-    def _part(self, node: ast.expr, scope: Scope, *kinds: type[Sized]) -> Any:
-        """The value after `**` or `in`."""
-        value = self.evaluate(node, scope)
-        if not isinstance(value, kinds):
-            raise TypeError(f"{type(value).__name__} is not read in this place")
-        self._steps.make(len(value))
-        return value
 
     def _dict(
         self, keys: Sequence[ast.expr | None], values: Sequence[ast.expr], scope: Scope
@@ -137,7 +130,8 @@ class Evaluator:
         made: dict[str, Any] = {}
         for key_node, node in zip(keys, values, strict=True):
             if key_node is None:
-                made |= self._part(node, scope, dict)
+                made = made | self.evaluate(node, scope)  # `|=` would take a list of pairs, too
+                self._steps.take(len(made))
                 continue
             key = self.evaluate(key_node, scope)
             if not isinstance(key, str):
@@ -147,36 +141,33 @@ class Evaluator:
 
     def _call(self, name: str, node: ast.Call, scope: Scope) -> Any:
         if name == "dict" and not node.args:
-            keys = [None if each.arg is None else ast.Constant(each.arg) for each in node.keywords]
+            keys = [
+                None if each.arg is None else ast.copy_location(ast.Constant(each.arg), each)
+                for each in node.keywords
+            ]
             return self._dict(keys, [each.value for each in node.keywords], scope)
         if not node.keywords:
             match name, [self.evaluate(part, scope) for part in node.args]:
-                case "len", [str() | list() | tuple() | dict() | range() as value]:
-                    return len(value)
                 case "int", [int() | float() as number]:
                     return int(number)
                 case "range", [*limits]:
-                    made = range(*limits)
-                    self._steps.make(len(made))
-                    return made
+                    return range(*limits)
                 case "sum", [list() | tuple() | range() as numbers]:
+                    self._steps.take(len(numbers))
                     if all(map(_is_number, numbers)):
-                        self._steps.make(len(numbers))
                         return _checked(sum(numbers))
         raise TypeError(f"{name}() is not read with these arguments")
 
     def _binary(self, sign: type[ast.operator], left: Any, right: Any) -> Any:
         if _is_number(left) and _is_number(right):
-            if sign is ast.Pow and right > MAX_BITS:
-                raise ValueError(f"an exponent above {MAX_BITS}")
             return _checked(_OPERATORS[sign](left, right))
         sequence, other = (right, left) if isinstance(left, int) else (left, right)
         if isinstance(sequence, str | list | tuple):
             if sign is ast.Add and type(sequence) is type(other):
-                self._steps.make(len(left) + len(right))
+                self._steps.take(len(left) + len(right))
                 return left + right
             if sign is ast.Mult and isinstance(other, int):
-                self._steps.make(len(sequence) * other)
+                self._steps.take(len(sequence) * other)
                 return sequence * other
         kinds = f"{type(left).__name__} and {type(right).__name__}"
         raise TypeError(f"this operator is not read on {kinds}")
@@ -203,9 +194,9 @@ class Evaluator:
         self, node: ast.expr | ast.stmt, error: UnreadableConfigError, scope: Scope
     ) -> Unreadable:
         """The mark for a text that isn't evaluated; what its names lead to gets the mark, too."""
-        self._steps.take(1)
-        mark = Unreadable(str(error))
         parts = list(ast.walk(node))
+        self._steps.take(len(parts))
+        mark = Unreadable(str(error))
         names, bound = _names_in(parts)
         if isinstance(node, ast.Name) or not names:  # which call nothing
             return mark
@@ -217,7 +208,7 @@ class Evaluator:
         if names & _BIND_ANY:
             names |= {*self._names, *NAMES}
             bound = names
-        self._steps.take(len(parts) + len(names))
+        self._steps.take(len(names))
         objects = [*scope.values(), *(self._names.get(name) for name in names)]
         while objects:
             value = objects.pop()
@@ -234,9 +225,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _checked(value: Any) -> Any:
-    """Passes on a value but for complex numbers and integers that are too long."""
-    if isinstance(value, complex) or (isinstance(value, int) and value.bit_length() > MAX_BITS):
-        raise ValueError(f"a complex number, or one of more than {MAX_BITS} bits")
+    """Passes on a value but for integers that are too long."""
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise ValueError(f"a number of more than {MAX_BITS} bits")
     return value
 
 

@@ -22,30 +22,20 @@ MAX_OVERLAP = 4096  # windows that a pixel may be in; published configurations h
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A configuration with what was read out of it.
+    """A configuration with what was read out of it."""
 
-    Attributes:
-        config: all of it.
-        settings: what the network is built from, and its windows.
-        classes: names by class id.
-        palette: `[R, G, B]` of each class, 0 to 255.
-        transform: the test pipeline.
-    """
-
-    config: ConfigDict
+    config: ConfigDict  # all of it
     settings: ModelSettings
-    classes: list[str]
-    palette: list[list[int]]
-    transform: InputTransform
+    classes: list[str]  # names by class id
+    palette: list[list[int]]  # `[R, G, B]` of each class, 0 to 255
+    transform: InputTransform  # the test pipeline
 
 
 def load_model_config(model_dir: Path, *, trust_remote_code: bool = False) -> ModelConfig:
     """Reads and checks the `mmcv_config.py` of a model directory.
 
-    Args:
-        model_dir: the directory.
-        trust_remote_code: where the file, or a value that is needed, can't be read as data, execute
-            it with mmengine.
+    With `trust_remote_code` a file that can't be read as data, or of which a value that is needed
+    can't, is executed with mmengine.
 
     Raises:
         ConfigNotFoundError: there is no such file.
@@ -54,17 +44,12 @@ def load_model_config(model_dir: Path, *, trust_remote_code: bool = False) -> Mo
     """
     path = model_dir / CONFIG_FILE
     try:
-        return _parse(read_config(path), path)
-    except UnreadableConfigError as error:
-        if not trust_remote_code:
-            raise
-        return _parse(execute_config(path, error), path)
-
-
-def _parse(config: ConfigDict, path: Path) -> ModelConfig:
-    """Reads a configuration; errors name its file."""
-    try:
-        return parse_model_config(config)
+        try:
+            return parse_model_config(read_config(path))
+        except UnreadableConfigError as error:
+            if not trust_remote_code:
+                raise
+            return parse_model_config(execute_config(path, error))
     except ConfigError as error:
         if str(path) in str(error):
             raise
@@ -84,11 +69,7 @@ def parse_model_config(config: ConfigDict) -> ModelConfig:
 
 
 def parse_model(config: Mapping[str, object]) -> ModelSettings:
-    """Reads `model` and `test_cfg` of a configuration.
-
-    Raises:
-        ConfigError: for what is missing or can't be honoured, by name.
-    """
+    """Reads `model` and `test_cfg`; `ConfigError` names what is missing or can't be honoured."""
     top = Fields(config, "")
     fields = top.child("model")
     fields.kind(*SEGMENTORS)

@@ -3,15 +3,14 @@
 See `evaluator` for what is read of a file; `_base_` files are merged as mmcv 1.7 does it.
 """
 
-import ast
 import os
 from pathlib import Path
 from typing import Any
 
 from modelscope_vitadapter.config.config_dict import ConfigDict, Unreadable
 from modelscope_vitadapter.config.evaluator import BASE, NAMES, Evaluator
-from modelscope_vitadapter.config.source import TRUST_HINT, Source, Steps
-from modelscope_vitadapter.errors import ConfigError
+from modelscope_vitadapter.config.source import TRUST_HINT, Source, Steps, assignment
+from modelscope_vitadapter.errors import ConfigError, UnreadableConfigError
 from modelscope_vitadapter.logs import get_logger
 
 _DELETE = "_delete_"
@@ -33,18 +32,19 @@ def read_config(path: Path | str) -> ConfigDict:
         UnreadableConfigError: the file is refused; the message names file, line and text.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links
-    return ConfigDict(_read(path, path.parent.resolve(), Steps(path)))
+    try:
+        return ConfigDict(_read(path, path.parent.resolve(), Steps()))
+    except OverflowError:
+        raise UnreadableConfigError(
+            f"{path}: the config is too long, makes too many values, or has too many _base_ files, "
+            f"perhaps in a circle. Simplify it. {TRUST_HINT}"
+        ) from None
 
 
 def execute_config(path: Path, refused: ConfigError) -> ConfigDict:
     """Executes a config file with mmengine. Only for a directory that the caller trusts.
 
-    Args:
-        path: the file.
-        refused: why it can't be read as data; goes into the log.
-
-    Raises:
-        ConfigError: executing it fails too.
+    The log says so, with the error by which it was refused as data; `ConfigError` if it fails too.
     """
     from mmengine.config import Config
 
@@ -64,18 +64,17 @@ def _read(path: Path, directory: Path, steps: Steps) -> dict[str, Any]:
     """Values of those of `NAMES` that a file or its `_base_` files in `directory` define."""
     source = Source(path, steps)
     base: dict[str, Any] = {}
-    named = [each for each in source.statements if source.assigned_name(each) == BASE]
-    for statement in named:
-        assert isinstance(statement, ast.Assign)
-        found = Evaluator(source, steps, {}).evaluate(statement.value, {})
+    bases = [one[1] for one in map(assignment, source.statements) if one and one[0] == BASE]
+    for node in bases:
+        found = Evaluator(source, steps, {}).evaluate(node, {})
         for entry in found if isinstance(found, list) else [found]:
             inside = _locate(entry, path.parent, directory)
-            if inside is None or len(named) > 1:
+            if inside is None or len(bases) > 1:
                 problem = "_base_ names .py files inside the model directory, in one assignment"
-                raise source.error(statement, f"{problem}, and not {str(entry)[:100]!r}")
+                raise source.error(node, f"{problem}, and not {str(entry)[:100]!r}")
             values = _read(inside, directory, steps)
             if twice := sorted(base.keys() & values.keys()):
-                raise source.error(statement, f"two _base_ files define {', '.join(twice)}")
+                raise source.error(node, f"two _base_ files define {', '.join(twice)}")
             base |= values
     own, base = Evaluator(source, steps, base).run()
     return _merge(own, base, path)

@@ -9,8 +9,7 @@ from enum import Enum
 Size = tuple[int, int]
 """`(height, width)` in pixels."""
 
-PATCH_SIZE = 16
-"""Pixels of a patch's side: the adapter's pyramid has the fixed strides 8, 16 and 32."""
+PATCH_SIZE = 16  # pixels of a patch's side: the pyramid has the fixed strides 8, 16 and 32
 
 
 class AdapterForm(str, Enum):
@@ -37,45 +36,25 @@ def parse_adapter_form(value: object) -> AdapterForm:
 
 @dataclass(frozen=True)
 class BackboneSettings:
-    """The ViT-Adapter around BEiT.
+    """The ViT-Adapter around BEiT."""
 
-    Attributes:
-        img_size: the window whose position bias was trained.
-        embed_dim: channels of all tokens.
-        depth: blocks of the ViT.
-        num_heads: heads of a block's attention.
-        mlp_ratio: hidden channels of a block's feed-forward network, times `embed_dim`.
-        init_values: what layer scales start from.
-        drop_path_rate: chance of the last block's branches to be dropped in training, in [0, 1].
-        conv_inplane: channels of the spatial prior's first map.
-        n_points: points that the adapter's attention samples for each head and level.
-        deform_num_heads: heads of the adapter's attention.
-        deform_ratio: channels of its values, times `embed_dim`.
-        with_cffn: whether extractors have a feed-forward network.
-        cffn_ratio: its hidden channels, times `embed_dim`.
-        interaction_indexes: first and last block of each stage, both included.
-        use_extra_extractor: whether the last stage has two more extractors.
-        add_vit_feature: whether the ViT's maps are added to the pyramid's; for four stages.
-        with_cp: whether activations are computed again in the backward pass, which saves memory.
-    """
-
-    img_size: Size
-    embed_dim: int
-    depth: int
-    num_heads: int
-    mlp_ratio: float
-    init_values: float
-    drop_path_rate: float
-    conv_inplane: int
-    n_points: int
-    deform_num_heads: int
-    deform_ratio: float
-    with_cffn: bool
-    cffn_ratio: float
-    interaction_indexes: tuple[tuple[int, int], ...]
-    use_extra_extractor: bool
-    add_vit_feature: bool
-    with_cp: bool
+    img_size: Size  # the window whose position bias was trained
+    embed_dim: int  # channels of all tokens
+    depth: int  # blocks of the ViT
+    num_heads: int  # of a block's attention
+    mlp_ratio: float  # hidden channels of a block's feed-forward network, times `embed_dim`
+    init_values: float  # what layer scales start from
+    drop_path_rate: float  # chance in [0, 1] of the last block's branches to be dropped in training
+    conv_inplane: int  # channels of the spatial prior's first map
+    n_points: int  # that the adapter's attention samples for each head and level
+    deform_num_heads: int  # of the adapter's attention
+    deform_ratio: float  # channels of its values, times `embed_dim`
+    with_cffn: bool  # whether extractors have a feed-forward network
+    cffn_ratio: float  # its hidden channels, times `embed_dim`
+    interaction_indexes: tuple[tuple[int, int], ...]  # first and last block of each stage, included
+    use_extra_extractor: bool  # whether the last stage has two more extractors
+    add_vit_feature: bool  # whether the ViT's maps are added to the pyramid's; for four stages
+    with_cp: bool  # whether the backward pass computes activations again, which saves memory
 
     @property
     def grid(self) -> Size:
@@ -85,11 +64,11 @@ class BackboneSettings:
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """The pixel decoder's deformable encoder; `num_points` for each head and level."""
+    """The pixel decoder's deformable encoder."""
 
     num_layers: int
     num_heads: int
-    num_points: int
+    num_points: int  # for each head and level
     feedforward_channels: int
 
 
@@ -104,25 +83,15 @@ class DecoderSettings:
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """The Mask2Former head.
+    """The Mask2Former head."""
 
-    Attributes:
-        feat_channels: channels of its tokens and queries.
-        out_channels: channels of the mask features.
-        num_classes: "no object" not counted.
-        num_queries: masks that are predicted.
-        num_groups: groups of the pixel decoder's norms.
-        encoder: of the pixel decoder.
-        decoder: of the queries.
-    """
-
-    feat_channels: int
-    out_channels: int
-    num_classes: int
-    num_queries: int
-    num_groups: int
-    encoder: EncoderSettings
-    decoder: DecoderSettings
+    feat_channels: int  # of its tokens and queries
+    out_channels: int  # of the mask features
+    num_classes: int  # "no object" not counted
+    num_queries: int  # masks that are predicted
+    num_groups: int  # of the pixel decoder's norms
+    encoder: EncoderSettings  # of the pixel decoder
+    decoder: DecoderSettings  # of the queries
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from modelscope_vitadapter.validation import shorten
 
 MAX_STEPS = 400_000  # of one config, for all its files: what `Steps` counts
 FILE_STEPS = 10_000  # that each file takes beside its characters
-MAX_ITEMS = 100_000  # items or characters of one value that an expression makes
 MAX_CHARACTERS = 1 << (18 if sys.version_info >= (3, 11) else 16)
 """Of a file. Before 3.11 Python's parser puts no bound on nesting, and overflows."""
 
@@ -22,24 +21,14 @@ TRUST_HINT = (
 class Steps:
     """Counts the work of one config: text read, expressions evaluated, items made and copied."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self) -> None:
         self._left = MAX_STEPS
 
     def take(self, count: int) -> None:
-        """Counts steps; once there were too many, `UnreadableConfigError` each time."""
-        self._left -= count
-        if self._left < 0:
-            raise UnreadableConfigError(
-                f"{self._path}: the config is too long, makes too many values, or has too many "
-                f"_base_ files, perhaps in a circle. Simplify it. {TRUST_HINT}"
-            )
-
-    def make(self, count: int) -> None:
-        """Counts the items of a value before it is made; `ValueError` where they are too many."""
-        if count > MAX_ITEMS:
-            raise ValueError(f"more than {MAX_ITEMS} items or characters")
-        self.take(max(count, 0))
+        """Counts steps that are about to be done; `OverflowError` where so many are not left."""
+        if count > self._left:
+            raise OverflowError("more text and values than a config may have")
+        self._left -= max(count, 0)
 
 
 class Source:
@@ -71,17 +60,6 @@ class Source:
             ) from None
         steps.take(FILE_STEPS + len(text))
         self._lines = text.encode().split(b"\n")
-        self._templates = {n for n, line in enumerate(self._lines, start=1) if b"{{" in line}
-
-    def assigned_name(self, statement: ast.stmt) -> str | None:
-        """The name in `name = value`; None for other statements, and where `{{` is in the text.
-
-        Such templates of mmcv, `{{ fileDirname }}` or `{{ _base_.x }}`, are not replaced.
-        """
-        match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], lineno=first, end_lineno=int(last)):
-                return name if self._templates.isdisjoint(range(first, last + 1)) else None
-        return None
 
     def error(self, node: ast.expr | ast.stmt, problem: str) -> UnreadableConfigError:
         """The error for a part of the file that isn't read, with the first line of its text."""
@@ -101,3 +79,11 @@ def _read(path: Path) -> str:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has more than {MAX_CHARACTERS} characters")
     return text
+
+
+def assignment(statement: ast.stmt) -> tuple[str, ast.expr] | None:
+    """Name and value of `name = value`; None for any other statement."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return name, value
+    return None

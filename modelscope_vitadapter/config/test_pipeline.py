@@ -68,12 +68,9 @@ class Flip:
 class Normalize:
     """mmdet's `Normalize`: minus mean, over standard deviation, of each of three channels."""
 
-    mean: tuple[float, ...]
-    """In the channel order of the result, for values in 0..255."""
-    std: tuple[float, ...]
-    """As `mean`; never 0."""
-    to_rgb: bool = True
-    """Whether BGR becomes RGB first."""
+    mean: tuple[float, ...]  # in the channel order of the result, for values in 0..255
+    std: tuple[float, ...]  # as `mean`; never 0
+    to_rgb: bool = True  # whether BGR becomes RGB first
 
 
 @dataclass(frozen=True)
@@ -83,10 +80,8 @@ class Pad:
     The built-in model does not cut it off: scores of the padded image become the original's.
     """
 
-    size: Size = (1, 1)
-    """Least `(height, width)` of the result."""
-    divisor: int = 1
-    """Both sides become multiples of it."""
+    size: Size = (1, 1)  # least `(height, width)` of the result
+    divisor: int = 1  # both sides become multiples of it
     value: float | tuple[float, ...] = 0.0
     """Of the border; a single number is the first channel's, as for OpenCV, and others are 0."""
 
@@ -118,8 +113,7 @@ class View:
     """The steps from an image to one input of the network."""
 
     steps: tuple[Step, ...]
-    flip: FlipDirection | None = None
-    """How the result is mirrored; the mirroring itself is one of the steps."""
+    flip: FlipDirection | None = None  # how the result is mirrored, which is one of the steps
 
     def output_size(self, size: Size) -> Size:
         """The `(height, width)` of the result, without computing it."""
@@ -130,10 +124,12 @@ class View:
 
 @dataclass(frozen=True)
 class InputTransform:
-    """The test pipeline of a model: one view, or several for test-time augmentation."""
+    """The test pipeline of a model: one view, or several for test-time augmentation.
+
+    Scales are outside, flips inside, unflipped first, as mmdet's `MultiScaleFlipAug` has them.
+    """
 
     views: tuple[View, ...]
-    """Scales outside, flips inside, unflipped first, as mmdet's `MultiScaleFlipAug` has them."""
 
 
 def parse_test_pipeline(pipeline: object) -> InputTransform:

@@ -19,12 +19,9 @@ EMPTY = "the dataset is empty: expected at least one image with a label map"
 class Sample:
     """An image and its label map, neither of them read yet."""
 
-    name: str
-    """The image's in messages: its path, or the row that it stands in."""
-    image: object
-    """Anything that `images.reading.read_image` takes."""
-    label: object
-    """Anything that `label_maps.read_label_map` takes."""
+    name: str  # the image's in messages: its path, or the row that it stands in
+    image: object  # anything that `images.reading.read_image` takes
+    label: object  # anything that `label_maps.read_label_map` takes
     label_name: str
 
 
@@ -60,22 +57,15 @@ def identity_of(dataset: SegmentationDataset) -> str:
 
 @dataclass(frozen=True)
 class PairedDataset:
-    """The dataset that every source is opened as; its own attributes are those of the protocol.
+    """The dataset that every source is opened as."""
 
-    Attributes:
-        pairs: what has a length and `(image, label)` by index, in forms that `Sample` takes.
-        element: what messages call a pair, with its index; None for files, whose paths say enough.
-        root: paths in `identity` are relative to it, so that a copied dataset is the same.
-        fingerprint: tells the pairs from others; None to look at each of them for that.
-    """
-
-    pairs: Any
+    pairs: Any  # what has a length and `(image, label)` by index, in forms that `Sample` takes
     label_ids: LabelIds = field(default_factory=LabelIds)
     classes: tuple[str, ...] | None = None
     name: str = "pairs"
-    element: str | None = "pair"
-    root: Path | None = None
-    fingerprint: str | None = None
+    element: str | None = "pair"  # a pair in messages, with its index; None: its paths say enough
+    root: Path | None = None  # of paths in `identity`, so that a copied dataset is the same
+    fingerprint: str | None = None  # tells the pairs from others; None to look at each for that
 
     def __len__(self) -> int:
         return len(self.pairs)

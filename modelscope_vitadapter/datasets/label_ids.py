@@ -13,20 +13,14 @@ USUAL_IGNORED = (255, 65535)
 
 @dataclass(frozen=True)
 class LabelIds:
-    """What the ids of a dataset's label maps stand for.
-
-    Attributes:
-        ignored: ids of pixels that are not counted. None means 255 and 65535, unless there are so
-            many classes that they are classes' ids.
-        mapping: the class id of each id, from id 0 on, `IGNORED` or `UNKNOWN`. None: ids are class
-            ids.
-        reduce_zero_label: 0 is ignored and ids from 1 on are the classes from 0 on, as
-            mmsegmentation's option of that name has it.
-    """
+    """What the ids of a dataset's label maps stand for."""
 
     ignored: tuple[int, ...] | None = None
+    """Ids of pixels that are not counted. None: 255 and 65535 where these are no classes' ids."""
     mapping: tuple[int, ...] | None = None
+    """The class id of each id, from id 0 on, `IGNORED` or `UNKNOWN`. None: ids are class ids."""
     reduce_zero_label: bool = False
+    """Whether 0 is ignored and 1 is class 0, as mmsegmentation's option of that name has it."""
 
     @property
     def first(self) -> int:

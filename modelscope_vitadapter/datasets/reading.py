@@ -20,17 +20,11 @@ MAX_THREADS = 8
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image with a class for each pixel.
+    """An image with a class for each pixel."""
 
-    Attributes:
-        image: `(H, W, 3)` BGR, 0 to 255.
-        classes: `(H, W)` class ids 0..K-1, `IGNORED` elsewhere.
-        name: for messages.
-    """
-
-    image: NDArray[np.uint8]
-    classes: NDArray[np.int16]
-    name: str
+    image: NDArray[np.uint8]  # `(H, W, 3)` BGR, 0 to 255
+    classes: NDArray[np.int16]  # `(H, W)` class ids 0..K-1, `IGNORED` elsewhere
+    name: str  # for messages
 
 
 def read_sample(sample: Sample, label_ids: LabelIds, num_classes: int) -> LabelledImage:

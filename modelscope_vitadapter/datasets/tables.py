@@ -24,15 +24,10 @@ LABELS = (
 
 @dataclass(frozen=True)
 class TablePairs:
-    """The pairs in a table; each row is read when it is asked for.
+    """The pairs in a table; each row is read when it is asked for."""
 
-    Attributes:
-        rows: the table: an `MsDataset`, a Hugging Face dataset, a list of dicts.
-        image, label: names of the two columns.
-    """
-
-    rows: Any
-    image: str
+    rows: Any  # the table: an `MsDataset`, a Hugging Face dataset, a list of dicts
+    image: str  # name of the column
     label: str
 
     def __len__(self) -> int:

@@ -9,12 +9,8 @@ import struct
 
 from modelscope_vitadapter.errors import ImageError
 
-MAX_SCANS = 100
-"""Passes over a JPEG's pixels, which each can take a few bytes. Files in use have some ten."""
-
-MAX_EXIF_PARTS = 64
-"""Segments of 64 KiB that a JPEG's EXIF data may have; each copies all that came before it."""
-
+MAX_SCANS = 100  # passes over a JPEG's pixels, of a few bytes each; files in use have some ten
+MAX_EXIF_PARTS = 64  # segments of 64 KiB of EXIF data; each copies all that came before it
 MAX_TABLE = 2**18
 """Numbers in one entry of a TIFF file's directory, of which Pillow makes objects, and entries in
 it. An image of 65536 rows of four channels has as many strips at most."""
@@ -28,11 +24,7 @@ _STRIPS, _BYTES = {273, 279, 324, 325}, {1, 2, 7}
 
 
 def refuse_bombs(content: bytes, name: str) -> None:
-    """Refuses a file whose bytes ask for far more work than its pixels.
-
-    Raises:
-        ImageError: a JPEG or TIFF file has more of something than the limits above.
-    """
+    """Raises `ImageError` for a JPEG or TIFF file that has more of something than these limits."""
     found = ""
     if content.startswith(b"\xff\xd8"):
         found = _jpeg_bomb(content)

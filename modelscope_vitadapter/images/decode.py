@@ -25,11 +25,8 @@ FORMATS = (
 others, one starts a program (EPS: Ghostscript) and some replay drawing commands. HEIF needs a
 plug-in of Pillow."""
 
-BAND_PIXELS = 2**20
-"""Pixels that are converted at a time: beside Pillow's image and the result little is held."""
-
-MAX_EXIF_BYTES = 2**22
-"""EXIF data that is looked at, since Pillow makes an object of each number in it."""
+BAND_PIXELS = 2**20  # converted at a time: beside Pillow's image and the result little is held
+MAX_EXIF_BYTES = 2**22  # of EXIF data that is looked at: Pillow makes an object of each number
 
 CheckSize = Callable[[str, tuple[int, int]], None]
 """Called with the name of an input and its `(height, width)` before its pixels are decoded; raises
@@ -196,7 +193,5 @@ def _has_16_bits(image: Image.Image, name: str) -> bool:
 def _bgr_of_8_bits(part: Image.Image) -> NDArray[np.uint8]:
     if part.mode == "La":  # Pillow knows no direct way from premultiplied grey to RGB
         part = part.convert("LA")
-    if part.mode != "RGB":
-        part = part.convert("RGB")
-    pixels = np.frombuffer(part.tobytes("raw", "BGR"), np.uint8)
+    pixels = np.frombuffer(part.convert("RGB").tobytes("raw", "BGR"), np.uint8)
     return pixels.reshape(part.height, part.width, 3)

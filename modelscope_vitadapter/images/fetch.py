@@ -12,18 +12,11 @@ from modelscope_vitadapter.errors import ImageError, ImageNotFoundError
 from modelscope_vitadapter.images.naming import describe, is_url
 
 MAX_FILE_BYTES = 2**30
-"""Longest image file that is read, in bytes (1 GiB)."""
-
-MAX_DOWNLOAD_BYTES = 2**28
-"""Longest answer that is accepted from a URL, in bytes (256 MiB), after content decoding."""
-
-SILENCE_SECONDS = (10.0, 30.0)
-"""Longest wait for a connection to a web server, and for the next bytes of an answer."""
-
-DOWNLOAD_SECONDS = 300.0
-"""Longest time for everything, with redirects; looked at after headers and after each packet."""
-
+MAX_DOWNLOAD_BYTES = 2**28  # of an answer after content decoding
 MAX_REDIRECTS = 10
+SILENCE_SECONDS = (10.0, 30.0)  # of waiting for a connection, and for the next bytes of an answer
+DOWNLOAD_SECONDS = 300.0
+"""Of everything, with redirects; looked at after headers and after each packet."""
 
 _LOCAL = "pass a local file"
 _ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
@@ -32,12 +25,11 @@ others can, older versions of urllib3 unpack without a limit."""
 
 
 def read_file(path: Path) -> bytes:
-    """Reads an image file, as bytes so that names of any letters work on Windows too.
+    """Reads an image file of at most `MAX_FILE_BYTES`.
 
     Raises:
         ImageNotFoundError: there is no such file.
-        ImageError: the path is a directory, a pipe or a device, can't be read, or holds more than
-            `MAX_FILE_BYTES`.
+        ImageError: it is a directory, a pipe or a device, can't be read, or is too long.
     """
     name = describe(path)
     try:
@@ -152,8 +144,7 @@ def _check_length(name: str, length: int, most: int) -> None:
 
 def _check_time(name: str, end: float) -> None:
     if time.monotonic() >= end:
-        what = f"the whole answer takes too long, more than {DOWNLOAD_SECONDS:g} s"
-        raise _refusal(name, what, _LOCAL)
+        raise _refusal(name, f"it takes too long, more than {DOWNLOAD_SECONDS:g} s", _LOCAL)
 
 
 def _not_fetched(name: str, error: Exception) -> ImageError:

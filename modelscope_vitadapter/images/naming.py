@@ -17,11 +17,7 @@ def is_url(text: str) -> bool:
 
 
 def describe(source: object) -> str:
-    """Names anything that may be handed over as an image: its path or address, size, or type.
-
-    Signed addresses of object stores carry their secret in the query; error messages and logs are
-    no place for it, nor for a user name and password.
-    """
+    """Names anything that may be handed over as an image: its path or address, size, or type."""
     if isinstance(source, os.PathLike):
         return f"image file {shorten(str(source))!r}"
     if isinstance(source, str):
@@ -41,7 +37,10 @@ def describe(source: object) -> str:
 
 
 def _without_secrets(url: str) -> str:
-    """A URL without user name, password, query and fragment."""
+    """A URL without user name, password, query and fragment, for messages and logs.
+
+    Signed addresses of object stores carry their secret in the query.
+    """
     try:
         parts = urlsplit(url)
         _ = parts.port  # a password with a slash in it is taken for a bad port

@@ -101,10 +101,7 @@ def image_column(row: Mapping[Any, Any]) -> object:
 
     Rules, in this order: the row is a stored image (see `stored_image`); the only column named
     image, img, input, file or InputImage, in any case and with or without ModelScope's `:FILE`;
-    the only value that can be an image.
-
-    Raises:
-        ImageTypeError: no column, or more than one, can be the image.
+    the only value that can be an image. `ImageTypeError` where none or several can be it.
     """
     stored = stored_image(row)
     if stored is not None:
@@ -125,12 +122,10 @@ def image_column(row: Mapping[Any, Any]) -> object:
 
 
 def stored_image(value: Mapping[Any, Any]) -> object:
-    """The image in `{'bytes': ..., 'path': ...}`, Hugging Face's form; None in any other dict.
-
-    The bytes come first, since the path may be a name inside an archive.
-    """
+    """The image in `{'bytes': ..., 'path': ...}`, Hugging Face's form; None in any other dict."""
     if not set(value) <= {"bytes", "path"}:
         return None
+    # The path may be a name inside an archive.
     return value.get("path") if value.get("bytes") is None else value["bytes"]
 
 

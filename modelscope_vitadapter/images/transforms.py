@@ -33,8 +33,7 @@ class NetworkInput:
     """`(3, h, w)` float32, normalised, in the test pipeline's channel order (RGB as a rule)."""
     flips: tuple[FlipDirection | None, ...]
     """How each view is mirrored: its scores are mirrored back once they have the image's size."""
-    image_size: Size
-    """`(height, width)` of the image that the views were made of."""
+    image_size: Size  # of the image that the views were made of
 
     def to(self, device: torch.device) -> "NetworkInput":
         """The same with its views on a device."""

@@ -36,8 +36,7 @@ COCO_PANOPTIC_PALETTE: NDArray[np.uint8] = np.frombuffer(
 def semantic_seg_masks_to_image(masks: Sequence[ArrayLike]) -> NDArray[np.float64]:
     """Paints masks over each other, each in its own colour.
 
-    The same drawing as that of ModelScope 1.40.2, which needs mmdet 2.x for its colours and has
-    none for a mask after the 133rd.
+    ModelScope 1.40.2 draws the same, but needs mmdet 2.x for it and has 133 colours.
 
     Args:
         masks: at least one, each `(H, W)` of any dtype, not zero where the mask is. The k-th has
@@ -50,22 +49,16 @@ def semantic_seg_masks_to_image(masks: Sequence[ArrayLike]) -> NDArray[np.float6
     Raises:
         ImageError: there is no mask, or the masks differ in size.
     """
-    if len(masks) == 0:
+    sizes = {np.shape(mask) for mask in masks}
+    size = min(sizes, default=())
+    if len(sizes) != 1 or len(size) != 2:
+        found = f"masks of the shapes {sorted(sizes)}" if sizes else "no mask"
         raise ImageError(
-            "semantic_seg_masks_to_image was given no mask, so the size of the drawing is "
-            "unknown; give it at least one (H, W) mask."
+            f"semantic_seg_masks_to_image was given {found}; give it masks (H, W) of one size."
         )
-    size = np.shape(masks[0])
-    if len(size) != 2:
-        raise ImageError(f"A mask has shape {size}; give masks of shape (H, W).")
     drawing = np.zeros((*size, 3))
     for number, mask in enumerate(masks):
         covered = np.asarray(mask).astype(bool)
-        if covered.shape != size:
-            raise ImageError(
-                f"Mask {number} has shape {covered.shape}, mask 0 has {size}; give masks of one "
-                "size."
-            )
         drawing[covered] = COCO_PANOPTIC_PALETTE[number % len(COCO_PANOPTIC_PALETTE)]
     return drawing
 

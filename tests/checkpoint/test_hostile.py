@@ -72,15 +72,16 @@ def without(ending):
     return repacked(SAVED, lambda name, data: None if name.endswith(ending) else data)
 
 
+APART = "isn't whole, or isn't apart"
 ZIPS = {
     "compressed": (lambda: repacked(SAVED, compression=zipfile.ZIP_DEFLATED), "compressed"),
     "encrypted": (lambda: patched(8, "<H", 1), "encrypted"),
-    "two sizes": (lambda: patched(20, "<I", 5), "two different sizes"),
-    "beyond the file": (lambda: patched(20, "<II", 2**31, 2**31), "should take 2147483648 bytes"),
-    "overlapping": (lambda: patched(20, "<II", 500, 500), "overlaps the one before it"),
-    "no header there": (lambda: SAVED[:4] + SAVED[4:].replace(b"PK\3\4", b"PK\3\5"), "take"),
+    "two sizes": (lambda: patched(20, "<I", 5), APART),
+    "beyond the file": (lambda: patched(20, "<II", 2**31, 2**31), APART),
+    "overlapping": (lambda: patched(20, "<II", 500, 500), APART),
+    "no header there": (lambda: SAVED[:4] + SAVED[4:].replace(b"PK\3\4", b"PK\3\5"), APART),
     "far out": (lambda: patched(42, "<I", 2**32 - 2), "table of contents|cut short"),
-    "a name twice": (lambda: zip_of("a/data.pkl", "a/data.pkl"), "twice"),
+    "a name twice": (lambda: zip_of("a/data.pkl", "a/data.pkl"), APART),
     "a large table": (lambda: many_records(2_000_000), "table of contents"),
     "two pickles": (lambda: zip_of("a/data.pkl", "b/data.pkl"), "no PyTorch checkpoint"),
     "no data": (lambda: without("/data/1"), "lacks the data of tensor"),
@@ -147,8 +148,8 @@ TENSORS = {
     "of 65 dimensions": (tensor([1] * 65, [1] * 65), "no sizes"),
     "without strides": (tensor([4], []), "belong together"),
     "of a negative storage": (tensor([4], [1], count=-1), "no storage"),
-    "larger than its record": (tensor([4, 3], [10**9, 1]), r"needs \d+ bytes of a record that has"),
-    "that begins far out": (tensor([4, 3], [3, 1], first=10**15), "needs"),
+    "larger than its record": (tensor([4, 3], [10**9, 1]), "lacks the data"),
+    "that begins far out": (tensor([4, 3], [3, 1], first=10**15), "lacks"),
     "of a record that is gone": (tensor([4, 3], [3, 1], key="x"), "lacks the data"),
     "that repeats one number": (tensor([10**6, 10**6], [0, 0]), "has shape"),
     "of complex numbers": (tensor([4, 3], [3, 1], kind="ComplexFloatStorage"), "complex64"),

@@ -10,8 +10,7 @@ from tests.support.configs import GOLDEN
 
 VALUES = {
     "2 * 3 + 4 - 10 // 4": 8,
-    "7 / 2 - 7 % 4": 0.5,
-    "2 ** 10 + 2 ** -1": 1024.5,
+    "7 / 2 - 3": 0.5,
     "-True": -1,
     "'a' 'b' + 'c' * 2": "abcc",
     "[1.0] * 3 + [0.1]": [1.0, 1.0, 1.0, 0.1],
@@ -23,7 +22,6 @@ VALUES = {
     "'abc'[1]": "b",
     "sum([48, 96, 192])": 336,
     "sum(range(5))": 10,
-    "len(sizes) + len('ab') + len(base) + len([0]) + len(range(3))": 10,
     "int(512 * 5 * 0.1)": 256,
     "[dict(scale=r) for r in (0.5, 1.0)]": [{"scale": 0.5}, {"scale": 1.0}],
     "[[i * j for j in range(i)] for i in range(3)]": [[], [0], [0, 2]],
@@ -42,10 +40,11 @@ UNREAD = [
     *("undefined", "base.a", "base.get('a')", "base['x']", "sizes[5]", "sizes['a']", "sizes[0:1]"),
     *("1[0]", "'%s' % 1", "'a' + 1", "[1] + (2,)", "[1] - [2]", "'a' * 'b'", "1 << 2", "+1", "~1"),
     *("1 < 2", "1 if 2 else 3", "1 and 2", "f'{sizes}'", "{1, 2}", "{1: 2}", "{(1, 2): 3}", "b'a'"),
-    *("1j", "...", "1 / 0", "(-8) ** 0.5", "10.0 ** 400", "2 ** 1025", "(x := 1)", "lambda: 1"),
+    *("1j", "...", "1 / 0", "2 ** 3", "7 % 4", "2.0 ** -1", "(x := 1)", "lambda: 1", "len(sizes)"),
+    *("'{{ fileDirname }}'", "'a{{_base_.x}}b'", "{'{{ a }}': 1}", "[{{1}}]"),
     *("{i: 1 for i in sizes}", "[i for i in sizes if i]", "[i for i in 'ab']", "not 1", "[*sizes]"),
     *("[i for i in sizes for j in sizes]", "[i for i, j in [sizes]]", "sum(i for i in sizes)"),
-    *("len(1)", "len([], [])", "int('7')", "sum(['a'])", "sum([[1]], [])", "range('a')", "[dict]"),
+    *("int('7')", "int(1, 2)", "sum(['a'])", "sum([[1]], [])", "range('a')", "[dict]"),
     *("range(1, stop=2)", "dict(base)", "dict(**sizes)", "{**sizes}", "list(sizes)", "[f(1)][0]"),
     *("print('x')", "().__class__", "{**undefined}", "_base_", "dict(a=1)['b']"),
 ]
@@ -135,7 +134,7 @@ def test_what_a_statement_may_change_is_refused_where_needed(read, text):
 
 def test_statements_that_touch_nothing_needed_do_not_matter(read):
     config = read(
-        "import os\nfrom math import pi\nx = os.getcwd()\nprint('x')\nlr = [0] * 10**9\n"
+        "import os\nfrom math import pi\nx = os.getcwd()\nprint('x')\nlr = [0] * 1000000000\n"
         "n = 2\nprint(n)\nassert n == 2\ndef f(x):\n    x.pop()\nwork_dir = f'{n}'\n"
         "CLASSES = ['a'] * n\nmodel = dict(n=n, c=CLASSES, train_cfg=dict(a=f(3), b=2))\n"
         "for i in range(3):\n    print(i)\nclass A(x): pass\nlr.append(1)\n"
@@ -148,12 +147,12 @@ def test_statements_that_touch_nothing_needed_do_not_matter(read):
 
 @pytest.mark.parametrize(
     "text",
-    ["def dict(**kw): pass", "len = 5", "from a import sum as range", "for int in []: pass"],
+    ["def dict(**kw): pass", "sum = 5", "from a import b as range", "for int in []: pass"],
 )
 def test_functions_that_the_file_binds_are_its_own(read, text):
     with pytest.raises(UnreadableConfigError, match=r"line 2: .*expressions of this kind"):
-        needed(read(f"{text}\nCLASSES = [dict(), len([]), range(3), int(2.5)]").CLASSES)
-    assert isinstance(read("CLASSES = [[len([]) for len in [1]]]").CLASSES, Unreadable)
+        needed(read(f"{text}\nCLASSES = [dict(), sum([]), range(3), int(2.5)]").CLASSES)
+    assert isinstance(read("CLASSES = [[sum([]) for sum in [1]]]").CLASSES, Unreadable)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,10 @@ from modelscope_vitadapter.errors import ConfigError
 READ = {
     "int": (
         *("0", "1", "-3", "True", "0x10", "<int> + <int>", "<int> - 2", "<int> * 3", "<int> // 2"),
-        *("<int> % 5", "2 ** 3", "-<int>", "len(<list>)", "len(<tuple>)"),
-        *("sum([<int>, <int>])", "sum(range(4))", "int(<float>)", "[<int>, 4][1]"),
+        *("-<int>", "sum([<int>, <int>])", "sum(range(4))", "int(<float>)", "[<int>, 4][1]"),
         "dict(k=<int>)['k']",
     ),
-    "float": ("0.5", "1e-6", "<int> / 4", "<float> * <int>", "2 ** -<int>", "sum([0.1] * 10)"),
+    "float": ("0.5", "1e-6", "<int> / 4", "<float> * <int>", "sum([0.1] * 10)"),
     "str": ("'a'", "'天空'", "'a' 'b'", "'x' + <str>", "<str> * 2", "('b', <str>)[1]", "<str>[0]"),
     "list": (
         *("[]", "[1, 2]", "[<any>, <any>]", "[<any>] * 2", "<list> + <list>", "2 * <list>"),
@@ -67,7 +66,9 @@ REFUSED = (
     *("f = <@list>.append\nf(10)", "getattr(<@list>, 'append')(11)", "list.append(<@list>, 12)"),
     *("match <any>:\n    case <@any>:\n        pass", "import os", "from math import pi as <@any>"),
     *("globals()['<@any>'] = 13", "exec('<@any> = 14')", "from math import *", "'note'", "# <any>"),
-    *("def dict(**entries):\n    return [1]", "len = max", "del <@dict>['a'], <@any>"),
+    *("def dict(**entries):\n    return [1]", "sum = max", "del <@dict>['a'], <@any>"),
+    *("<=str> = '{{ fileBasename }}'", "<=str> = 'a' + '{{ fileExtname }}'"),
+    *("<=int> = 2 ** 3", "<=int> = 7 % 4", "<=int> = len(<@list>)"),
 )
 """Statements and expressions that aren't read, harmless where they run."""
 

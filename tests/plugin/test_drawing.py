@@ -35,8 +35,8 @@ def test_133_different_colours_start_over_after_the_last():
     ("masks", "complaint"),
     [
         ([], "no mask"),
-        ([np.ones((2, 2)), np.ones((2, 3))], "Mask 1 has shape"),
-        ([np.ones((2, 2, 1))], r"shape \(2, 2, 1\)"),
+        ([np.ones((2, 2)), np.ones((2, 3))], r"shapes \[\(2, 2\), \(2, 3\)\]"),
+        ([np.ones((2, 2, 1))], r"shapes \[\(2, 2, 1\)\]"),
     ],
 )
 def test_refuses_what_cannot_be_drawn(masks, complaint):
