@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from modelscope_vitadapter.config.settings import parse_adapter_form
-from modelscope_vitadapter.datasets.dataset import SegmentationDataset, classes_of, identity_of
+from modelscope_vitadapter.datasets.dataset import classes_of, identity_of
 from modelscope_vitadapter.datasets.open_dataset import open_dataset
 from modelscope_vitadapter.datasets.reading import check_dataset
 from modelscope_vitadapter.devices import arrange_network, torch_device
@@ -21,7 +21,6 @@ from modelscope_vitadapter.distributed import (
     joined_processes,
     own_device_name,
     process_count,
-    runs_on_cpu,
 )
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
@@ -79,7 +78,7 @@ def evaluate(
         raise DataSetError(f"limit={limit}: expected at least 1 image")
     count = min(len(dataset), limit or len(dataset))
     with (
-        joined_processes(on_gpu=not runs_on_cpu(device)),
+        joined_processes(on_gpu=_device(device or "gpu").type == "cuda"),
         opened_segmenter(model, device=device, **options) as segmenter,
     ):
         classes = segmenter.config.classes
@@ -91,42 +90,31 @@ def evaluate(
             of_model = model_identity(segmenter, options.get("adapter_form"))
             identity = f"{identity_of(dataset)}, the first {count}; {of_model}"
             saved = SavedCounts(Path(state), identity)
-        return _measured(segmenter, _name(model), dataset, count, saved, progress)
-
-
-def _measured(
-    segmenter: Segmenter,
-    name: str,
-    dataset: SegmentationDataset,
-    count: int,
-    saved: SavedCounts | None,
-    progress: bool,
-) -> Evaluation:
-    classes, started = tuple(segmenter.config.classes), time.monotonic()
-    matrix = confusion_matrix(
-        lambda images: (one.class_map.cpu().numpy() for one in segmenter.segment(images)),
-        dataset,
-        len(classes),
-        limit=count,
-        saved=saved,
-        progress=progress,
-    )
-    if saved is not None:
-        first_process_does(saved.remove)
-    return Evaluation(
-        model=name,
-        data=str(getattr(dataset, "name", type(dataset).__name__)),
-        pictures=count,
-        classes=classes,
-        counts=matrix.counts,
-        seconds=time.monotonic() - started,
-        settings={
-            "device": segmenter.device.type,
-            "torch_dtype": str(segmenter.dtype).split(".")[-1],
-            "processes": str(process_count()),
-        },
-        published=published_metrics(name, classes),
-    )
+        name, started = _name(model), time.monotonic()
+        matrix = confusion_matrix(
+            lambda images: (one.class_map.cpu().numpy() for one in segmenter.segment(images)),
+            dataset,
+            len(classes),
+            limit=count,
+            saved=saved,
+            progress=progress,
+        )
+        if saved is not None:
+            first_process_does(saved.remove)
+        return Evaluation(
+            model=name,
+            data=str(getattr(dataset, "name", type(dataset).__name__)),
+            pictures=count,
+            classes=tuple(classes),
+            counts=matrix.counts,
+            seconds=time.monotonic() - started,
+            settings={
+                "device": segmenter.device.type,
+                "torch_dtype": str(segmenter.dtype).split(".")[-1],
+                "processes": str(process_count()),
+            },
+            published=published_metrics(name, classes),
+        )
 
 
 def _name(model: Any) -> str:
@@ -166,10 +154,7 @@ def _check_classes(data: Sequence[str] | None, model: Sequence[str]) -> None:
 def opened_segmenter(
     model: Any, *, device: str | None = None, **options: Any
 ) -> Iterator[Segmenter]:
-    """A model in the form in which it is evaluated, for the time of a `with` block.
-
-    Arguments are those of `evaluate`. Of several processes each takes the GPU of its number. An
-    object that was in training mode is in it again afterwards.
+    """The segmenter of a model that `evaluate` takes, in evaluation mode for a `with` block.
 
     Raises:
         TypeError: it is no model of this package, or an object with an option of `Segmenter.load`.
@@ -216,10 +201,9 @@ def _of_object(model: Any) -> Segmenter:
 
 def _device(name: str) -> torch.device:
     """The device that a name of `pipeline()` means; `gpu` is the CPU where there is no CUDA."""
-    has_cuda = torch.cuda.is_available()
-    kind, _, number = own_device_name(name, has_cuda=has_cuda).lower().partition(":")
+    kind, _, number = own_device_name(name).lower().partition(":")
     if kind in ("gpu", "cuda"):
-        return torch.device(f"cuda:{number or 0}" if has_cuda else "cpu")
+        return torch.device(f"cuda:{number or 0}" if torch.cuda.is_available() else "cpu")
     return torch_device(name) or torch.device(name)
 
 

@@ -53,10 +53,9 @@ def confusion_matrix(
         dataset: its images are read when their turn comes and then given up.
         num_classes: K.
         limit: only the first so many images.
-        saved: where counts are saved to, and gone on from. With an interrupt or an error they are
-            saved too. The caller removes the files when it has the result.
-        progress: show a bar with the time left and the running mIoU on standard error; of several
-            processes the first does, of its share.
+        saved: where counts are saved to, with an interrupt or an error too, and gone on from. The
+            caller removes the files when it has the result.
+        progress: show a bar on standard error; of several processes the first does, of its share.
 
     Raises:
         DataSetError: the dataset is empty; or a file, named in the message, can't be used.

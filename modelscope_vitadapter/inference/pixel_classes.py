@@ -81,14 +81,11 @@ def _probabilities(views: Sequence[StripScores], rows: Tensor, columns: Tensor) 
 
 
 def clear_classes(views: Sequence[StripScores]) -> Tensor:
-    """The classes that are clear before any scores are interpolated.
+    """Classes `(rows, columns)` int64 that are clear before scores are interpolated, or `UNCLEAR`.
 
     An interpolated score is a weighted mean of four pixels' scores. A class that is ahead of every
     other by a margin at all four of them is so in between as well, in every view therefore in
     their mean.
-
-    Returns:
-        `(rows, columns)` int64: the class, or `UNCLEAR`.
     """
     agreed: Tensor | None = None
     for view in views:
