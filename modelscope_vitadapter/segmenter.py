@@ -1,8 +1,7 @@
 """A model directory as something that segments images, without ModelScope.
 
-segmenter = Segmenter.load("my_model")
-for prediction in segmenter.segment(["photo.jpg"]):
-prediction.class_map  # (H, W) int64 class ids, named by segmenter.config.classes
+`Segmenter.load("my_model").segment(["photo.jpg"])` gives a prediction for each image: `class_map`
+`(H, W)` int64 of ids, which index the segmenter's `config.classes`.
 """
 
 import os
@@ -121,8 +120,7 @@ class Segmenter:
         """
         prepare_forked_process()
         device, settings = self.device, self.config.settings
-        fixed = self.window_batch_size
-        automatic = automatic_batch_size(device, settings)
+        fixed, automatic = self.window_batch_size, automatic_batch_size(device, settings)
         yield from predict(
             self.network,
             (one.to(device) for one in inputs),
@@ -145,10 +143,7 @@ def prepare_image(
 ) -> NetworkInput:
     """Reads an image, and resizes and normalises it as a test pipeline says.
 
-    Args:
-        transform: the test pipeline.
-        source: anything that `images.reading.read_image` takes.
-        max_pixels: largest image that is read; `images.reading.MAX_PIXELS` by default.
+    `source` and `max_pixels` are as of `images.reading.read_image`.
 
     Raises:
         ImageError: it can't be taken as an image, or what is made of it doesn't fit into the memory

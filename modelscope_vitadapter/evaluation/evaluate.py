@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from modelscope_vitadapter.config.settings import parse_adapter_form
-from modelscope_vitadapter.datasets.dataset import classes_of, identity_of
+from modelscope_vitadapter.datasets.dataset import SegmentationDataset, classes_of, identity_of
 from modelscope_vitadapter.datasets.open_dataset import open_dataset
 from modelscope_vitadapter.datasets.reading import check_dataset
 from modelscope_vitadapter.devices import arrange_network, torch_device
@@ -90,31 +90,42 @@ def evaluate(
             of_model = model_identity(segmenter, options.get("adapter_form"))
             identity = f"{identity_of(dataset)}, the first {count}; {of_model}"
             saved = SavedCounts(Path(state), identity)
-        name, started = _name(model), time.monotonic()
-        matrix = confusion_matrix(
-            lambda images: (one.class_map.cpu().numpy() for one in segmenter.segment(images)),
-            dataset,
-            len(classes),
-            limit=count,
-            saved=saved,
-            progress=progress,
-        )
-        if saved is not None:
-            first_process_does(saved.remove)
-        return Evaluation(
-            model=name,
-            data=str(getattr(dataset, "name", type(dataset).__name__)),
-            pictures=count,
-            classes=tuple(classes),
-            counts=matrix.counts,
-            seconds=time.monotonic() - started,
-            settings={
-                "device": segmenter.device.type,
-                "torch_dtype": str(segmenter.dtype).split(".")[-1],
-                "processes": str(process_count()),
-            },
-            published=published_metrics(name, classes),
-        )
+        return _measured(segmenter, _name(model), dataset, count, saved, progress)
+
+
+def _measured(
+    segmenter: Segmenter,
+    name: str,
+    dataset: SegmentationDataset,
+    count: int,
+    saved: SavedCounts | None,
+    progress: bool,
+) -> Evaluation:
+    classes, started = tuple(segmenter.config.classes), time.monotonic()
+    matrix = confusion_matrix(
+        lambda images: (one.class_map.cpu().numpy() for one in segmenter.segment(images)),
+        dataset,
+        len(classes),
+        limit=count,
+        saved=saved,
+        progress=progress,
+    )
+    if saved is not None:
+        first_process_does(saved.remove)
+    return Evaluation(
+        model=name,
+        data=str(getattr(dataset, "name", type(dataset).__name__)),
+        pictures=count,
+        classes=classes,
+        counts=matrix.counts,
+        seconds=time.monotonic() - started,
+        settings={
+            "device": segmenter.device.type,
+            "torch_dtype": str(segmenter.dtype).split(".")[-1],
+            "processes": str(process_count()),
+        },
+        published=published_metrics(name, classes),
+    )
 
 
 def _name(model: Any) -> str:

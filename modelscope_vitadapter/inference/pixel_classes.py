@@ -34,12 +34,9 @@ def pixel_classes(
 ) -> tuple[Tensor, Tensor | None]:
     """Interpolates, averages over views after a softmax, and takes the best class.
 
-    Args:
-        views: the strip in each view.
-        confidence: whether the probabilities are wanted too.
-        enlarged: whether the image is larger than its views. Then, where no confidence is wanted,
-            pixels whose class is clear are decided without interpolating all scores, see
-            `clear_classes`: with 171 classes and 24 megapixels in a tenth of the time.
+    Where the image is `enlarged`, larger than its views, and no confidence is wanted, pixels whose
+    class is clear are decided without interpolating all scores, see `clear_classes`: with 171
+    classes and 24 megapixels in a tenth of the time.
 
     Returns:
         Classes `(rows, columns)` int64, and their probabilities float32 where they are wanted. Ties
