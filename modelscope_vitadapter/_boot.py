@@ -28,11 +28,7 @@ HOOKED_MODULES = frozenset(
 
 
 def is_enabled() -> bool:
-    """Whether the environment lets this package change what ModelScope builds.
-
-    Returns:
-        False only where the variable `MODELSCOPE_VITADAPTER` is `0`.
-    """
+    """Whether this package may change ModelScope: unless `MODELSCOPE_VITADAPTER` is `0`."""
     return os.environ.get(SWITCH) != "0"
 
 
@@ -42,16 +38,7 @@ class HookFinder:
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        """Find one of `HOOKED_MODULES` and have its execution hooked.
-
-        Args:
-            name: Absolute module name.
-            path: The parent package's search path.
-            target: The module that is being reloaded, if any.
-
-        Returns:
-            The spec of another finder, or None for every module that is not ours to hook.
-        """
+        """Another finder's spec of one of `HOOKED_MODULES`, hooked; None for other modules."""
         if name not in HOOKED_MODULES or not is_enabled():
             return None
         for finder in sys.meta_path:
@@ -89,10 +76,7 @@ def _hook_loader(spec: "ModuleSpec") -> None:
 
 
 def install() -> None:
-    """Put the hook in place and change the modules of ModelScope that are loaded already.
-
-    May be called any number of times. Does nothing where `is_enabled` is false.
-    """
+    """Puts the hook in place, once, and changes modules of ModelScope that are loaded already."""
     if not is_enabled():
         return
     # By name: a package that was imported twice must not stack its hooks.

@@ -4,6 +4,7 @@ ModelScope's device names are `cpu`, `gpu` and `gpu:1`, PyTorch's `cuda:1`, `mps
 """
 
 import os
+from functools import cache
 
 import torch
 
@@ -24,6 +25,12 @@ DTYPES = {
 }
 """What `torch_dtype` may be, beside the `torch.dtype` itself."""
 
+INSTRUCTIONS = {
+    torch.bfloat16: ("avx512_bf16", "amx_bf16", "amx_tile", "avx10_2", "bf16", "sve_bf16"),
+    torch.float16: ("avx512_fp16", "amx_fp16", "avx10_1", "avx10_2", "fp16_arith", "sve_fp16"),
+}
+"""Names under which PyTorch reports that a processor multiplies in a type."""
+
 logger = get_logger()
 
 _loaded_in = os.getpid()
@@ -40,11 +47,7 @@ def builtin_device_name(name: str | torch.device | None) -> str:
 
 
 def torch_device(name: str | torch.device | None) -> torch.device | None:
-    """The device that ModelScope does not know, or None where it does.
-
-    Raises:
-        ValueError: PyTorch does not know the device either.
-    """
+    """The device that ModelScope does not know, None if it does; ValueError if PyTorch doesn't."""
     if name is None or str(name).split(":")[0].lower() in BUILTIN_KINDS:
         return None
     try:
@@ -59,11 +62,7 @@ def torch_device(name: str | torch.device | None) -> torch.device | None:
 
 
 def parse_torch_dtype(value: object) -> torch.dtype:
-    """Reads `torch_dtype`; None means float32.
-
-    Raises:
-        ValueError: for anything but float32, bfloat16 and float16.
-    """
+    """Reads `torch_dtype`: float32 (also None), bfloat16 or float16; ValueError for other types."""
     if value is None:
         return torch.float32
     name = str(value).removeprefix("torch.").lower()
@@ -75,6 +74,25 @@ def parse_torch_dtype(value: object) -> torch.dtype:
     return DTYPES[name]
 
 
+@cache
+def usable_dtype(wanted: torch.dtype, device: torch.device) -> torch.dtype:
+    """The type to compute in: `wanted`, or float32 on a CPU that would have to emulate it.
+
+    Emulation costs accuracy and as a rule time as well. The warning comes once in a process.
+    """
+    if device.type != "cpu" or wanted is torch.float32:
+        return wanted
+    report = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if any(report.get(name) for name in INSTRUCTIONS[wanted]):
+        return wanted
+    logger.warning(
+        "torch_dtype=%r: this processor is not known to have instructions for it, so float32 is "
+        "used instead",
+        str(wanted).removeprefix("torch."),
+    )
+    return torch.float32
+
+
 def arrange_network(network: torch.nn.Module, device: torch.device) -> None:
     """Lays a network's weights out as its device computes fastest; names, shapes, values stay.
 
@@ -82,11 +100,6 @@ def arrange_network(network: torch.nn.Module, device: torch.device) -> None:
     """
     if device.type == "cuda":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def is_forked() -> bool:
-    """Whether this process is a fork of the one that loaded this module."""
-    return os.getpid() != _loaded_in
 
 
 def prepare_forked_process() -> None:
@@ -97,7 +110,7 @@ def prepare_forked_process() -> None:
     those that it thinks it has. To be called by each thread before it computes, since OpenMP keeps
     the number for each thread.
     """
-    if is_forked() and torch.get_num_threads() > 1:
+    if os.getpid() != _loaded_in and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
         logger.warning(
             "this process was forked from one that had loaded PyTorch, so it computes in one "

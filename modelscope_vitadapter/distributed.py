@@ -48,13 +48,10 @@ def process_index() -> int:
 
 
 def join_group(*, on_gpu: bool) -> bool:
-    """Joins the others, where there are others and no group yet.
+    """Joins the others, where there are others and no group yet; says whether it made one.
 
     Args:
-        on_gpu: nccl and the GPU of this process's number, else gloo.
-
-    Returns:
-        Whether a group was made, which the caller may end.
+        on_gpu: by nccl, on the GPU of this process's number, else by gloo.
     """
     if not started_together() or is_joined():
         return False
@@ -75,18 +72,8 @@ def joined_processes(*, on_gpu: bool) -> Iterator[None]:
             distributed.destroy_process_group()
 
 
-def runs_on_cpu(device: str | None) -> bool:
-    """Whether a network will run on the CPU, given the device that was asked for."""
-    wants_cpu = device is not None and str(device).split(":")[0].lower() == "cpu"
-    return wants_cpu or not torch.cuda.is_available()
-
-
-def own_device_name(name: str, *, has_cuda: bool) -> str:
+def own_device_name(name: str) -> str:
     """The device of this process: of several on a machine each has a GPU of its own.
-
-    Args:
-        name: what the caller gave: `gpu`, `cuda`, `cpu`, `cuda:N`.
-        has_cuda: whether there are GPUs.
 
     Raises:
         ValueError: one GPU was named for several processes.
@@ -99,7 +86,7 @@ def own_device_name(name: str, *, has_cuda: bool) -> str:
             f"device is {str(name)!r} for several processes: expected 'gpu' (each process takes "
             "the GPU of its number on the machine) or 'cpu'"
         )
-    return f"cuda:{local_rank()}" if has_cuda else "cpu"
+    return f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
 
 
 def summed(values: Tensor) -> Tensor:
@@ -122,11 +109,7 @@ def gathered(value: T) -> list[T]:
 
 
 def first_process_does(work: Callable[[], T]) -> T:
-    """Has the first process do something, and gives its result, or its error, to all of them.
-
-    Args:
-        work: what to do; its result must be picklable.
-    """
+    """Has the first process do something; its result, to be picklable, or its error goes to all."""
     if process_count() == 1:
         return work()
     answer: list[object] = [None, None]

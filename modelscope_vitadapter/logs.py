@@ -16,11 +16,7 @@ def get_logger() -> logging.Logger:
 
 
 def set_quiet(quiet: bool = True) -> None:
-    """Keeps notes and warnings of this package out of the log, or lets them in again.
-
-    Args:
-        quiet: True leaves errors only; False goes back to ModelScope's level.
-    """
+    """Leaves only errors of this package in the log, or goes back to ModelScope's level."""
     get_logger().setLevel(logging.ERROR if quiet else logging.NOTSET)
 
 

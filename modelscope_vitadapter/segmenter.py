@@ -1,8 +1,7 @@
 """A model directory as something that segments images, without ModelScope.
 
-segmenter = Segmenter.load("my_model")
-for prediction in segmenter.segment(["photo.jpg"]):
-prediction.class_map  # (H, W) int64 class ids, named by segmenter.config.classes
+`Segmenter.load("my_model").segment(["photo.jpg"])` gives a prediction for each image: `class_map`
+`(H, W)` int64 of ids, which index the segmenter's `config.classes`.
 """
 
 import os
@@ -17,14 +16,13 @@ from modelscope_vitadapter.checkpoint.model_directory import find_checkpoint
 from modelscope_vitadapter.config.model_config import ModelConfig, load_model_config
 from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.config.test_pipeline import InputTransform
-from modelscope_vitadapter.devices import parse_torch_dtype, prepare_forked_process
+from modelscope_vitadapter.devices import parse_torch_dtype, prepare_forked_process, usable_dtype
 from modelscope_vitadapter.errors import ConfigNotFoundError
 from modelscope_vitadapter.images.reading import read_image
 from modelscope_vitadapter.images.transforms import NetworkInput, apply_transform
 from modelscope_vitadapter.inference.batches import automatic_batch_size
 from modelscope_vitadapter.inference.memory import check_image_fits
 from modelscope_vitadapter.inference.predictor import predict
-from modelscope_vitadapter.inference.reduced_precision import usable_dtype
 from modelscope_vitadapter.inference.results import Prediction
 from modelscope_vitadapter.network.build import build_network
 from modelscope_vitadapter.validation import parse_count
@@ -72,7 +70,7 @@ class Segmenter:
         Args:
             model_dir: directory with `mmcv_config.py` and a checkpoint.
             torch_dtype: `float32` (default), `bfloat16` or `float16`. A CPU without instructions
-                for it computes in what is faster, with a warning.
+                for it computes in float32 and says so.
             adapter_form: `builtin` (default) or `authors`, see `config.settings.AdapterForm`.
             window_batch_size: see the class.
             trust_remote_code: execute `mmcv_config.py` where it can't be read as data.
@@ -122,8 +120,7 @@ class Segmenter:
         """
         prepare_forked_process()
         device, settings = self.device, self.config.settings
-        fixed = self.window_batch_size
-        automatic = automatic_batch_size(device, settings)
+        fixed, automatic = self.window_batch_size, automatic_batch_size(device, settings)
         yield from predict(
             self.network,
             (one.to(device) for one in inputs),
@@ -146,10 +143,7 @@ def prepare_image(
 ) -> NetworkInput:
     """Reads an image, and resizes and normalises it as a test pipeline says.
 
-    Args:
-        transform: the test pipeline.
-        source: anything that `images.reading.read_image` takes.
-        max_pixels: largest image that is read; `images.reading.MAX_PIXELS` by default.
+    `source` and `max_pixels` are as of `images.reading.read_image`.
 
     Raises:
         ImageError: it can't be taken as an image, or what is made of it doesn't fit into the memory
@@ -160,11 +154,7 @@ def prepare_image(
 
 
 def model_directory(model: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """The directory of a model: a directory as it is, or what the hub has under an id.
-
-    Args:
-        model: a directory, or an id `owner/name`.
-        revision: of the hub's model; its default where it is None.
+    """A model's directory: one as it is, or what the hub has under an id `owner/name`, downloaded.
 
     Raises:
         ConfigNotFoundError: it is neither.

@@ -15,22 +15,14 @@ LISTED = 20
 
 
 def parse_count(name: str, value: object) -> int:
-    """Reads a count of at least 1.
-
-    Raises:
-        ValueError: if it is none.
-    """
+    """Reads a count of at least 1; ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
     return value
 
 
 def parse_flag(name: str, value: object) -> bool:
-    """Reads True or False, numpy's included.
-
-    Raises:
-        ValueError: if it is neither.
-    """
+    """Reads True or False, numpy's included; ValueError for anything else."""
     if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
         raise ValueError(f"{name}={value!r}: expected True or False")
     return bool(value)

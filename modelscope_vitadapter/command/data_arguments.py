@@ -43,10 +43,8 @@ def data_options(arguments: argparse.Namespace) -> dict[str, Any]:
 def data_source(name: str, labels: str | None = None, split: str | None = None) -> Any:
     """What `open_dataset` takes for a name as `DATA_HELP` says.
 
-    Args:
-        name: the dataset's.
-        labels: folder of the label maps, where `name` is the folder of the images.
-        split: the part to ask a hub for; `open_dataset` is to be told it too.
+    `labels` is the folder of the label maps, where `name` is that of the images; `split` the part
+    to ask a hub for, which `open_dataset` is to be told too.
 
     Raises:
         DataSetError: label maps were given for something else than a folder, or a hub does not

@@ -21,7 +21,6 @@ from modelscope_vitadapter.distributed import (
     joined_processes,
     own_device_name,
     process_count,
-    runs_on_cpu,
 )
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
@@ -79,7 +78,7 @@ def evaluate(
         raise DataSetError(f"limit={limit}: expected at least 1 image")
     count = min(len(dataset), limit or len(dataset))
     with (
-        joined_processes(on_gpu=not runs_on_cpu(device)),
+        joined_processes(on_gpu=_device(device or "gpu").type == "cuda"),
         opened_segmenter(model, device=device, **options) as segmenter,
     ):
         classes = segmenter.config.classes
@@ -166,10 +165,7 @@ def _check_classes(data: Sequence[str] | None, model: Sequence[str]) -> None:
 def opened_segmenter(
     model: Any, *, device: str | None = None, **options: Any
 ) -> Iterator[Segmenter]:
-    """A model in the form in which it is evaluated, for the time of a `with` block.
-
-    Arguments are those of `evaluate`. Of several processes each takes the GPU of its number. An
-    object that was in training mode is in it again afterwards.
+    """The segmenter of a model that `evaluate` takes, in evaluation mode for a `with` block.
 
     Raises:
         TypeError: it is no model of this package, or an object with an option of `Segmenter.load`.
@@ -216,10 +212,9 @@ def _of_object(model: Any) -> Segmenter:
 
 def _device(name: str) -> torch.device:
     """The device that a name of `pipeline()` means; `gpu` is the CPU where there is no CUDA."""
-    has_cuda = torch.cuda.is_available()
-    kind, _, number = own_device_name(name, has_cuda=has_cuda).lower().partition(":")
+    kind, _, number = own_device_name(name).lower().partition(":")
     if kind in ("gpu", "cuda"):
-        return torch.device(f"cuda:{number or 0}" if has_cuda else "cpu")
+        return torch.device(f"cuda:{number or 0}" if torch.cuda.is_available() else "cpu")
     return torch_device(name) or torch.device(name)
 
 

@@ -44,19 +44,12 @@ def confusion_matrix(
     saved: SavedCounts | None = None,
     progress: bool = False,
 ) -> ConfusionMatrix:
-    """Counts how a model's class maps agree with a dataset.
+    """Counts how a model's class maps agree with a dataset, or its first `limit` images.
 
-    Several processes share the images, and each gets the confusion matrix over all of them.
-
-    Args:
-        segment: the model.
-        dataset: its images are read when their turn comes and then given up.
-        num_classes: K.
-        limit: only the first so many images.
-        saved: where counts are saved to, and gone on from. With an interrupt or an error they are
-            saved too. The caller removes the files when it has the result.
-        progress: show a bar with the time left and the running mIoU on standard error; of several
-            processes the first does, of its share.
+    Images are read when their turn comes and then given up. Several processes share them, and each
+    gets the confusion matrix over all. Counts are `saved`, with an interrupt or an error too, and
+    gone on from; the caller removes the files when it has the result. The `progress` bar, with the
+    time left and the running mIoU, goes to standard error; the first of several processes shows it.
 
     Raises:
         DataSetError: the dataset is empty; or a file, named in the message, can't be used.

@@ -27,11 +27,7 @@ class ConfusionMatrix:
         self.counts: NDArray[np.int64] = np.zeros((num_classes, num_classes), np.int64)
 
     def update(self, prediction: NDArray[np.integer], truth: NDArray[np.integer]) -> None:
-        """Counts an image.
-
-        Args:
-            prediction: `(H, W)` class ids 0..K-1.
-            truth: `(H, W)` class ids 0..K-1, `IGNORED` where nothing is known.
+        """Counts an image: class ids `(H, W)`, 0 to K - 1, in `truth` also `IGNORED`.
 
         Raises:
             DataSetError: the sizes differ, or a value is no class.
@@ -105,8 +101,7 @@ class Metrics:
 def metrics(counts: NDArray[np.int64]) -> Metrics:
     """The metrics of a confusion matrix `(K, K)`, true classes by predicted ones.
 
-    The same operations in float64 as mmsegmentation 0.30's `eval_metrics`, so the same to the last
-    digit.
+    With mmsegmentation 0.30's operations in float64, so the same to the last digit.
     """
     right = np.diagonal(counts).astype(np.float64)
     labelled = counts.sum(axis=1).astype(np.float64)

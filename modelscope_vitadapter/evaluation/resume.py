@@ -26,11 +26,8 @@ class SavedCounts:
     """A file that counts are saved to, for each of several processes one; never half-written.
 
     The process with the number R writes `NAME.partR` with what it counted in this run; when a
-    run begins, the first process gathers what is there in `NAME` itself.
-
-    Attributes:
-        identity: tells dataset, model and options from others; a file with another is refused.
-        seconds: time between two savings at least.
+    run begins, the first process gathers what is there in `NAME` itself. A file with another
+    `identity` (dataset, model, options) is refused. `seconds` pass at least between two savings.
     """
 
     path: Path

@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import groupby, islice
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from modelscope_vitadapter.config.settings import ModelSettings
+from modelscope_vitadapter.config.settings import ModelSettings, Size
 from modelscope_vitadapter.inference.memory import (
     free_memory,
     is_out_of_memory,
@@ -27,9 +28,8 @@ UNKNOWN_MEMORY = 2**30
 """Bytes that are taken to be free where it is unknown."""
 
 CPU_PIXELS = 896 * 896
-"""Pixels of a batch on a CPU: what one window of the hub's model keeps busy. Larger batches only
-take more memory. With smaller windows, batches up to this spread the cost of each operator in the
-plain network; `network.cpu` takes windows one by one anyway."""
+"""Pixels of a batch on a CPU: one window of the hub's model. Larger batches only take more memory;
+of smaller windows, batches up to this spread the cost of each operator in the plain network."""
 
 BYTES_PER_CHANNEL = 5
 """Bytes that a pass takes for each pixel of a window and each channel of the network, at most.
@@ -43,7 +43,6 @@ SIZE_DIVISOR = 32
 
 logger = get_logger()
 
-Size = tuple[int, int]
 Owner = TypeVar("Owner")
 Network = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Windows `(B, 3, h, w)` to class and mask logits."""
@@ -52,9 +51,7 @@ Network = Callable[[Tensor], tuple[Tensor, Tensor]]
 def automatic_batch_size(device: torch.device, settings: ModelSettings) -> Callable[[Size], int]:
     """How many windows of a size go through the network together, at least 1.
 
-    Args:
-        device: the network's; how much memory is free there is asked once for each size.
-        settings: of the network.
+    How much memory is free on the network's device is asked once for each size.
     """
     channels = max(settings.backbone.embed_dim, settings.head.feat_channels)
 
@@ -133,15 +130,6 @@ def _attempt(
 def _batches(
     jobs: Iterable[tuple[Owner, Tensor]], room: Callable[[Size], int]
 ) -> Iterator[list[tuple[Owner, Tensor]]]:
-    batch: list[tuple[Owner, Tensor]] = []
-    for job in jobs:
-        shape = job[1].shape
-        if batch and batch[0][1].shape != shape:
+    for (_, height, width), alike in groupby(jobs, key=lambda job: job[1].shape):
+        while batch := list(islice(alike, room((height, width)))):
             yield batch
-            batch = []
-        batch.append(job)
-        if len(batch) >= room((int(shape[-2]), int(shape[-1]))):
-            yield batch
-            batch = []
-    if batch:
-        yield batch

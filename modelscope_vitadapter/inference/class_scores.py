@@ -34,14 +34,9 @@ class WindowMasks:
         return WindowMasks(classes, masks.clone(memory_format=torch.contiguous_format).sigmoid_())
 
     def scores(self, rows: range, width: int) -> Tensor:
-        """Class scores of some rows of the window.
+        """Class scores `(len(rows), width, K)` of consecutive rows of the window, 0 or above.
 
-        Args:
-            rows: consecutive rows of the window.
-            width: of the window before it was padded.
-
-        Returns:
-            `(len(rows), width, K)`, at least 0, not normalised over classes.
+        They are not normalised over classes; `width` is the window's before it was padded.
         """
         height, low_width = self.masks.shape[:2]
         device = self.masks.device
@@ -56,15 +51,9 @@ class WindowMasks:
 
 
 def averaged_scores(parts: Sequence[tuple[Window, WindowMasks]], rows: range, width: int) -> Tensor:
-    """Class scores of some rows of a view, averaged where windows overlap.
+    """Class scores `(len(rows), width, K)` of consecutive rows of a view, averaged over windows.
 
-    Args:
-        parts: the windows that hold a part of these rows, each with what was found in it.
-        rows: consecutive rows of the view.
-        width: of the view.
-
-    Returns:
-        `(len(rows), width, K)`.
+    `parts` are the windows that hold a part of these rows, each with what was found in it.
     """
     window, found = parts[0]
     if len(parts) == 1:  # windows side by side reach the same rows: it is as wide as the view

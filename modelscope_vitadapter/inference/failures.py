@@ -48,10 +48,7 @@ def parse_on_error(value: Any) -> OnError:
 
 
 def attempt(work: Callable[[], Result], index: int, name: str, on_error: OnError) -> Result | None:
-    """Does something for an input, `name` in words, at a place of its list or data set.
-
-    Returns:
-        What `work` returns, or None where it failed and the input is to be left out.
+    """Does something for an input; gives None where that failed and the input is to be left out.
 
     Raises:
         Exception: what `work` raised, with the input in its message. Unless `on_error` is `raise`,
@@ -80,8 +77,8 @@ def attempt(work: Callable[[], Result], index: int, name: str, on_error: OnError
 def elements(inputs: Any, on_error: OnError) -> Iterator[tuple[int, Any]]:
     """The elements of an iterable, or of something with `__len__` and `__getitem__`, numbered.
 
-    An element that the latter fails to give is treated as an input that failed. An iterator that
-    fails has ended, so its error is raised whatever `on_error` says.
+    An element that the latter fails to give is an input that failed; an iterator that fails has
+    ended, so its error is raised whatever `on_error` says.
     """
     if not hasattr(inputs, "__iter__"):
         for index in range(len(inputs)):
@@ -102,12 +99,9 @@ def elements(inputs: Any, on_error: OnError) -> Iterator[tuple[int, Any]]:
 
 
 def name_input(error: Exception, index: int, name: str) -> None:
-    """Puts which input it was before an error's message; its class and all else stay as they are.
+    """Puts an input's place, and its name unless it is there, before an error's message.
 
-    Args:
-        error: about to be raised on.
-        index: the input's place, counted from 0.
-        name: what it is; added unless the message has it already.
+    The error's class and all else stay as they are.
     """
     message, place = str(error), f"input {index} (counted from 0)"
     text = f"{place}: {message}" if name in message else f"{place}, {name}: {message}"

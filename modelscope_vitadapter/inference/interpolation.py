@@ -17,10 +17,9 @@ BAG_DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class InterpolationWeights:
-    """Which two source pixels along an axis each pixel is made of.
+    """Which two source pixels along an axis each pixel is made of; tensors of one shape.
 
-    `low` and `high` are source coordinates, int64, and `share` is the share of `high`, float32 in
-    [0, 1]; all of one shape.
+    `low` and `high` are int64 coordinates, `share` is that of `high`, float32 in [0, 1].
     """
 
     low: Tensor
@@ -47,10 +46,7 @@ class InterpolationWeights:
 def interpolation_weights(positions: Tensor, source: int, target: int) -> InterpolationWeights:
     """The weights of `F.interpolate(mode='bilinear')` along one axis, in its float32 rounding.
 
-    Args:
-        positions: coordinates in the result, int64.
-        source: pixels of the source along the axis.
-        target: pixels of the whole result along the axis.
+    `positions` are int64 coordinates in the result, `source` and `target` lengths of the axis.
     """
     scale = torch.tensor(source, dtype=torch.float32, device=positions.device) / target
     at = (scale * (positions.to(torch.float32) + 0.5) - 0.5).clamp_(min=0)
@@ -61,15 +57,9 @@ def interpolation_weights(positions: Tensor, source: int, target: int) -> Interp
 def interpolate(
     values: Tensor, rows: InterpolationWeights, columns: InterpolationWeights
 ) -> Tensor:
-    """Interpolated pixels.
+    """Interpolated pixels of `values`, `(h, w, K)` float32, contiguous.
 
-    Args:
-        values: `(h, w, K)` float32, contiguous.
-        rows: weights along the height.
-        columns: weights along the width, of a shape that broadcasts with that of `rows`.
-
-    Returns:
-        `(*shape, K)` with the broadcast shape.
+    The result is `(*shape, K)`, where `rows` and `columns` broadcast to `shape`.
     """
     width = values.shape[1]
     down = [(rows.low * width, 1 - rows.share), (rows.high * width, rows.share)]
@@ -82,12 +72,9 @@ def interpolate(
 
 
 def sum_in_bags(table: Tensor, index: Tensor, share: Tensor) -> Tensor:
-    """`(N, K)`: for each of N bags the sum of rows of `(P, K)` with weights, in one operator.
+    """`(N, K)`: for each of N bags the sum of rows of a table with weights, in one operator.
 
-    Args:
-        table: `(P, K)` float32.
-        index: `(N, T)` rows of the table, int64.
-        share: `(N, T)` float32.
+    The table is `(P, K)` float32; `index`, int64, and `share`, float32, are `(N, T)`.
     """
     return F.embedding_bag(index, table, per_sample_weights=share, mode="sum")
 

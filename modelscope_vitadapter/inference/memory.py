@@ -47,9 +47,7 @@ def container_memory(
 ) -> list[int]:
     """What each Linux control group around this process still allows; empty without a limit.
 
-    Args:
-        root: where control groups are mounted, version 2 or, in `memory`, version 1.
-        membership: the file that names the groups of this process.
+    They are mounted at `root`, version 2 or, in `memory`, version 1; `membership` names them.
     """
     allowed = []
     for line in _text(membership).splitlines():
@@ -82,14 +80,9 @@ def _text(path: Path) -> str:
 def require_memory(what: str, needed: int, purpose: str, remedy: str) -> None:
     """Refuses what does not fit into the memory that is free, before it is taken.
 
-    Args:
-        what: what needs it, the beginning of the message: `'a.png' (height 3, width 2)`.
-        needed: bytes.
-        purpose: what for.
-        remedy: what to do.
-
     Raises:
-        ImageMemoryError: less memory is free. Never for `SMALL` needs, nor where it is unknown.
+        ImageMemoryError: fewer than `needed` bytes are free. Never for `SMALL` needs, nor where
+            that is unknown.
     """
     free = free_memory(CPU) if needed > SMALL else None
     if free is not None and needed > free:
@@ -135,10 +128,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_cached_memory(device: torch.device) -> None:
-    """Gives memory that PyTorch holds in reserve back to the device, where it keeps any.
-
-    What is in reserve may lie in pieces that are too small for what is needed next.
-    """
+    """Gives back PyTorch's reserve, whose pieces may be too small for what is needed next."""
     empty = getattr(getattr(torch, device.type, None), "empty_cache", None)
     if empty is not None:
         empty()

@@ -34,12 +34,9 @@ def pixel_classes(
 ) -> tuple[Tensor, Tensor | None]:
     """Interpolates, averages over views after a softmax, and takes the best class.
 
-    Args:
-        views: the strip in each view.
-        confidence: whether the probabilities are wanted too.
-        enlarged: whether the image is larger than its views. Then, where no confidence is wanted,
-            pixels whose class is clear are decided without interpolating all scores, see
-            `clear_classes`: with 171 classes and 24 megapixels in a tenth of the time.
+    Where the image is `enlarged`, larger than its views, and no confidence is wanted, pixels whose
+    class is clear are decided without interpolating all scores, see `clear_classes`: with 171
+    classes and 24 megapixels in a tenth of the time.
 
     Returns:
         Classes `(rows, columns)` int64, and their probabilities float32 where they are wanted. Ties
@@ -81,14 +78,11 @@ def _probabilities(views: Sequence[StripScores], rows: Tensor, columns: Tensor) 
 
 
 def clear_classes(views: Sequence[StripScores]) -> Tensor:
-    """The classes that are clear before any scores are interpolated.
+    """Classes `(rows, columns)` int64 that are clear before scores are interpolated, or `UNCLEAR`.
 
     An interpolated score is a weighted mean of four pixels' scores. A class that is ahead of every
     other by a margin at all four of them is so in between as well, in every view therefore in
     their mean.
-
-    Returns:
-        `(rows, columns)` int64: the class, or `UNCLEAR`.
     """
     agreed: Tensor | None = None
     for view in views:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from modelscope_vitadapter.config.settings import WindowSettings
+from modelscope_vitadapter.config.settings import Size, WindowSettings
 from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.inference.batches import run_in_batches
 from modelscope_vitadapter.inference.class_scores import WindowMasks, averaged_scores
 from modelscope_vitadapter.inference.pixel_classes import StripScores, pixel_classes
 from modelscope_vitadapter.inference.results import Prediction
-from modelscope_vitadapter.inference.sliding_window import ImagePlan, Size, Window, plan_image
+from modelscope_vitadapter.inference.sliding_window import ImagePlan, Window, plan_image
 
 CPU_STRIP_BYTES = 16 * 2**20
 """Memory of a strip's scores on a CPU: small enough for the heap to use the same pages again."""

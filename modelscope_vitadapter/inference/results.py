@@ -42,11 +42,7 @@ def compact(class_map: npt.NDArray[np.integer[Any]], num_classes: int) -> npt.ND
 
 
 def parse_mask_dtype(value: Any) -> np.dtype[Any]:
-    """Reads `mask_dtype`: a bool, integer or floating numpy type; None means int64.
-
-    Raises:
-        ValueError: for a type that can't hold 0 and 1.
-    """
+    """Reads `mask_dtype`: a bool, integer or floating numpy type, None for int64; or ValueError."""
     try:
         dtype: np.dtype[Any] = np.dtype(np.int64 if value is None else value)
     except TypeError:
@@ -60,11 +56,7 @@ def parse_mask_dtype(value: Any) -> np.dtype[Any]:
 
 
 def parse_output(value: object) -> str:
-    """Reads `output`: `masks` (the default) or `class_map`.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Reads `output`, `masks` or `class_map`; ValueError for anything else."""
     if value not in OUTPUTS:
         raise ValueError(f"output={value!r}: expected 'masks' or 'class_map'")
     return str(value)

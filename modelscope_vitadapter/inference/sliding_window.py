@@ -12,15 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from modelscope_vitadapter.config.settings import WindowSettings
+from modelscope_vitadapter.config.settings import Size, WindowSettings
 from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.inference.interpolation import (
     InterpolationWeights,
     interpolation_weights,
 )
-
-Size = tuple[int, int]
-"""`(height, width)` in pixels."""
 
 MAX_STRIP_PIXELS = 2**20
 """Pixels of the image in a strip: bounds what is held for each pixel, whatever the classes."""
@@ -28,10 +25,7 @@ MAX_STRIP_PIXELS = 2**20
 
 @dataclass(frozen=True)
 class Window:
-    """One window of a view: its upper left corner and its size in pixels.
-
-    `image_rows` are the rows of the image that are made of it.
-    """
+    """One window of a view, in pixels; `image_rows` are the image's rows that are made of it."""
 
     view: int
     top: int
@@ -48,10 +42,10 @@ class Window:
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """How one view of the image becomes the upright image.
+    """How one view, of a `size`, becomes the upright image.
 
     `rows` and `columns` are the interpolation weights of each row and column of the image in the
-    view; they turn flips back as well. `size` is the view's.
+    view; they turn flips back as well.
     """
 
     size: Size
@@ -93,12 +87,9 @@ class ImagePlan:
 
 
 def window_origins(length: int, crop: int, stride: int) -> list[int]:
-    """Where the windows along one axis begin; the last one is pulled back inside.
+    """Where windows of `crop` pixels begin along an axis of `length` pixels.
 
-    Args:
-        length: pixels of the view along the axis.
-        crop: pixels of a window; a shorter view has one window of its own length.
-        stride: pixels between window origins.
+    The last one is pulled back inside; a view shorter than the crop has one window.
     """
     count = max(length - crop + stride - 1, 0) // stride + 1
     return [max(min(i * stride + crop, length) - crop, 0) for i in range(count)]
@@ -107,13 +98,9 @@ def window_origins(length: int, crop: int, stride: int) -> list[int]:
 def plan_image(
     one: NetworkInput, windows: WindowSettings, *, num_classes: int, strip_bytes: int
 ) -> ImagePlan:
-    """Plans the work for one image.
+    """Plans the work for one image; in mode `whole` each view is one window.
 
-    Args:
-        one: the image's views.
-        windows: how views are cut; mode `whole` takes each view as one window.
-        num_classes: K, for the size of strips.
-        strip_bytes: memory that the class scores of one strip may take.
+    The scores of a strip, in `num_classes` classes, take `strip_bytes` at most.
     """
     sizes = [(int(view.shape[-2]), int(view.shape[-1])) for view in one.views]
     crop, stride = windows.crop_size, windows.stride

@@ -21,8 +21,7 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
 
     Args:
         model_dir: directory whose `mmcv_config.py` holds the test pipeline; or
-        config: a configuration that was read already, e.g. `model.cfg`. It is read once, here or
-            when `model_config` is set.
+        config: a configuration that was read already, e.g. `model.cfg`.
         **kwargs: what ModelScope passes on.
     """
 

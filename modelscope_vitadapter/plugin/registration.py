@@ -29,13 +29,9 @@ class Entry:
     """One entry of a ModelScope registry that belongs to this package."""
 
     registry: str
-    """Name of the registry."""
-    group: str
-    """Group within the registry: the task or the field."""
-    key: str
-    """Name within the group: the type that `configuration.json` gives."""
-    module: str
-    """The module of this package that registers the class."""
+    group: str  # within the registry: the task or the field
+    key: str  # within the group: the type that `configuration.json` gives
+    module: str  # of this package, which registers the class
     builtin: tuple[str, str] | None = None
     """Module and name of the class of ModelScope that is registered under the same key."""
 
@@ -88,10 +84,7 @@ def default_configuration() -> dict[str, Any]:
 
 
 def register(entry: Entry) -> Callable[[C], C]:
-    """Class decorator: registers a class of this package with ModelScope, in a built-in's place.
-
-    It leaves the registry alone where `MODELSCOPE_VITADAPTER=0` switches this package off.
-    """
+    """Class decorator: registers a class of ours in a built-in's place, unless switched off."""
     if not is_enabled():
         return lambda cls: cls
     registry = getattr(importlib.import_module(entry.registry_module), entry.registry)
@@ -103,8 +96,7 @@ def register(entry: Entry) -> Callable[[C], C]:
 
 def change_module(module: ModuleType) -> None:
     """Changes a loaded module of ModelScope, if there is something to change in it."""
-    change = CHANGES.get(module.__name__)
-    if change is not None:
+    if change := CHANGES.get(module.__name__):
         attempt(f"changing {module.__name__}", lambda: change(module))
 
 
@@ -169,7 +161,7 @@ def give_up() -> None:
 def import_our_modules(import_utils: ModuleType) -> None:
     """Has ModelScope import our modules for the types that are ours, before it looks for them.
 
-    Where one of those that a pipeline needs can't be imported, all is left as it was.
+    Where one that a pipeline needs can't be imported, all is left as it was.
     """
     lazy = import_utils.LazyImportModule
     original = lazy.import_module

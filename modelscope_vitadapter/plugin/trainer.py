@@ -311,9 +311,8 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
 
 def _own_device(name: str) -> torch.device:
     """The device of this process, see `own_device_name`."""
-    own = own_device_name(name, has_cuda=torch.cuda.is_available())
     try:
-        device: torch.device = create_device(own)
+        device: torch.device = create_device(own_device_name(name))
     except AssertionError as error:
         raise ValueError(f"device is {name!r}: expected 'gpu', 'cpu' or 'cuda:N'") from error
     return device

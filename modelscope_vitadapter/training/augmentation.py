@@ -60,10 +60,7 @@ class Augmentation:
 
     @classmethod
     def of(cls, config: TrainConfig, transform: InputTransform, crop_size: Size) -> Augmentation:
-        """With the scale and normalisation of a test pipeline's first view.
-
-        Where that doesn't resize, the paper's scale for this crop is taken.
-        """
+        """With a test pipeline's first normalisation and scale; by default the paper's scale."""
         short, steps = min(crop_size), transform.views[0].steps
         paper = short, LONG_PER_SHORT * short
         scale = next((step.scale for step in steps if isinstance(step, Resize)), paper)
@@ -77,8 +74,7 @@ class Augmentation:
 
         Returns:
             `(3, h, w)` float32 normalised, in the network's channel order, and `(h, w)` class ids,
-            of the size of the crop. Where the resized image is smaller they are filled up with 0
-            and `IGNORED`, below and to the right.
+            of the crop's size: filled up with 0 and `IGNORED` below and to the right.
         """
         image, classes = self.view(labelled.image, labelled.classes, rng)
         height, width = classes.shape
@@ -108,10 +104,7 @@ class Augmentation:
     def _draw_crop(
         self, classes: NDArray[np.int16], rng: np.random.Generator
     ) -> tuple[slice, slice]:
-        """The first crop in which no class covers too much, else the last that was drawn.
-
-        It is as large as the image along sides that are shorter than the crop.
-        """
+        """The first crop, cut to the image, where no class covers too much, else the last one."""
         height, width = (min(*sides) for sides in zip(classes.shape, self.crop_size, strict=True))
         crop, largest = (slice(0, height), slice(0, width)), self.config.cat_max_ratio
         if (height, width) == classes.shape:
@@ -126,11 +119,10 @@ class Augmentation:
 
 
 def resize_nearest(values: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Resizes a map `(H, W)` to the nearest values, seen from the centres of pixels.
+    """Resizes a map `(H, W)` to the nearest values, seen from pixels' centres as images are.
 
-    Bilinear resizing of images measures from the centres too, so both stay aligned. OpenCV's
-    nearest, which mmsegmentation calls, shifts labels by up to half a pixel of the coarser map;
-    its exact one rounds half-way points by fixed-point errors.
+    OpenCV's nearest, which mmsegmentation calls, shifts labels by up to half a pixel of the coarser
+    map; its exact one rounds half-way points by fixed-point errors.
     """
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new)

@@ -25,9 +25,7 @@ PARTS = ("loss_cls", "loss_mask", "loss_dice")
 class Targets:
     """What the queries of an image are to find: one mask for each class that is there.
 
-    Attributes:
-        labels: `(N,)` int64, class ids 0 ... K - 1, ascending.
-        masks: `(N, H, W)` bool, the pixels of each.
+    `labels` are `(N,)` int64 class ids, ascending, and `masks` `(N, H, W)` bool.
     """
 
     labels: Tensor

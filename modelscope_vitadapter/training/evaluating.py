@@ -1,6 +1,5 @@
 """What a run does with its evaluation set: metrics, and images to look at."""
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,12 @@ LONGEST_SIDE, OPACITY = 640, 0.6
 
 def evaluate_segmenter(segmenter: Segmenter, dataset: SegmentationDataset) -> dict[str, float]:
     """`mIoU`, `aAcc` and `mAcc`, 0 to 1, shared by all processes; in evaluation mode."""
-    classes = segmenter.config.settings.head.num_classes
-
-    def segment(images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[Any]]:
-        return (one.class_map.cpu().numpy() for one in segmenter.segment(images))
-
-    found = metrics(confusion_matrix(segment, dataset, classes).counts)
+    matrix = confusion_matrix(
+        lambda images: (one.class_map.cpu().numpy() for one in segmenter.segment(images)),
+        dataset,
+        segmenter.config.settings.head.num_classes,
+    )
+    found = metrics(matrix.counts)
     return {METRIC: found.mIoU, "aAcc": found.aAcc, "mAcc": found.mAcc}
 
 
@@ -39,8 +38,7 @@ def draw_samples(
 ) -> list[NDArray[np.uint8]]:
     """Draws the first `count` images of a dataset beside their labels and the model's answer.
 
-    Returns:
-        What is written to `NUMBER.png` in the folder, `(h, 3 w, 3) uint8 RGB` each.
+    Each is written to `NUMBER.png` in the folder and given, `(h, 3 w, 3) uint8 RGB`.
     """
     classes = segmenter.config.settings.head.num_classes
     palette = np.array(segmenter.config.palette[:classes], np.uint8)
@@ -60,10 +58,7 @@ def draw_samples(
 def _beside(
     sample: LabelledImage, answer: NDArray[Any], palette: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """An image, its labels and an answer `(H, W)` in colours `(K, 3)` RGB, side by side.
-
-    Classes' colours are laid over the image; ignored pixels stay as they are.
-    """
+    """An image, and colours, `(K, 3)` RGB, laid over it by its labels and an answer `(H, W)`."""
     rgb = np.ascontiguousarray(sample.image[..., ::-1])
     parts = [rgb, rgb.copy(), rgb.copy()]
     for part, classes in zip(parts[1:], (sample.classes, answer), strict=True):

@@ -131,13 +131,10 @@ def _fill(
     trained: GridSize,
     grid: GridSize,
 ) -> set[str]:
-    """Copies what fits of `sources`, `{network name: file name}`, and logs what the file gave.
+    """Copies what fits of `sources`, `{network name: file name}`; logs it, and gives its names.
 
     Position biases were trained with windows of `trained` patches, or with square ones, which their
     length tells; they are resized to `grid`.
-
-    Returns:
-        Names of the parameters and buffers that were filled; the others stay as they are.
     """
     state = network.state_dict()
     taken: dict[str, str] = {}

@@ -100,8 +100,7 @@ class BatchLoader:
     Args:
         batches: makes them.
         batch_size: samples of all processes together.
-        processes: how many there are.
-        process: which one this is, counted from 0.
+        processes: how many there are; this one is number `process`, counted from 0.
         workers: processes that make batches ahead; 0: this one makes them when they are asked for.
         pin_memory: whether batches lie in memory that a GPU can fetch from.
 

@@ -58,14 +58,9 @@ def matching_costs(
 def match(costs: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
     """Hungarian matching of every image of every prediction.
 
-    All costs go to the host in one transfer, and all pairs come back in one.
-
-    Args:
-        costs: `[L][B]` finite `(Q, N)`; N differs from image to image and may be 0.
-
-    Returns:
-        `[L][B]` of `(2, M)` int64, on the device of the costs: queries, ascending, and the target
-        of each. M is known without waiting for the device.
+    Costs `[L][B]` of finite `(Q, N)`, N from 0 up, go to the host in one transfer, and all pairs
+    `[L][B]` of `(2, M)` int64 come back in one: queries, ascending, and the target of each. M is
+    known without waiting for the device.
     """
     single = [cost for layer in costs for cost in layer]
     host = torch.cat([cost.detach().flatten() for cost in single]).cpu()

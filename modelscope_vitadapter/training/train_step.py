@@ -43,12 +43,10 @@ class TrainingNetwork(nn.Module):
         self.dtype = dtype
 
     def forward(self, images: Tensor, classes: Tensor, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Computes the losses of a batch, see `Mask2FormerCriterion.forward`.
+        """The losses of a batch's fields, see `loader.Batch` and `Mask2FormerCriterion.forward`.
 
-        Args:
-            images: `(B, 3, H, W)` float32, normalised, on the network's device.
-            classes: `(B, H, W)` class ids, negative where ignored; on any device.
-            seeds: one for each sample: what is dropped and where masks are compared follow from it.
+        `images` are on the network's device. What is dropped and where masks are compared follows
+        from the seeds.
         """
         set_sample_seeds(self.network, seeds)
         device, reduced = images.device, self.dtype is not torch.float32
@@ -70,8 +68,7 @@ class TrainStep:
     Args:
         network: on its device; of several processes the first one's weights are taken.
         criterion: weights and points of the loss.
-        config: of the run.
-        max_iters: steps of the whole run.
+        config: of the run, which has `max_iters` steps.
         freeze: one of `train_config.FREEZE_CHOICES`.
     """
 
@@ -218,10 +215,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
 
 def share_batch_norms(network: nn.Module) -> None:
-    """Lets the batch norms inside a network, in place, see all processes' batches.
-
-    Parameters and buffers stay the same tensors under the same names.
-    """
+    """Lets a network's batch norms see all processes' batches; tensors and names stay the same."""
     if next(network.parameters()).is_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return
