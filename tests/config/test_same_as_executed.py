@@ -13,8 +13,8 @@ from modelscope_vitadapter.errors import ConfigError
 READ = {
     "int": (
         *("0", "1", "-3", "True", "0x10", "<int> + <int>", "<int> - 2", "<int> * 3", "<int> // 2"),
-        *("<int> % 5", "2 ** 3", "-<int>", "len(<list>)", "len(<tuple>)"),
-        *("sum([<int>, <int>])", "sum(range(4))", "int(<float>)", "[<int>, 4][1]"),
+        *("<int> % 5", "2 ** 3", "-<int>", "len(<list>)", "len(<str>)"),
+        *("sum([<int>, <int>])", "sum(range(4))", "int(<float>)", "[<any>, 4][-1]"),
         "dict(k=<int>)['k']",
     ),
     "float": ("0.5", "1e-6", "<int> / 4", "<float> * <int>", "2 ** -<int>", "sum([0.1] * 10)"),
