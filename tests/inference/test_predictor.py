@@ -17,8 +17,6 @@ from tests.support.networks import random_image, randomise
 SLIDE = WindowSettings("slide", (64, 64), (48, 32))
 WHOLE = WindowSettings("whole", (32, 32), (16, 16))
 CLASSES, QUERIES = 5, 7
-
-
 UNTURN = {None: (), "horizontal": (-1,), "vertical": (-2,)}
 
 

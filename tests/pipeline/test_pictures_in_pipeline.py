@@ -1,4 +1,4 @@
-"""Odd pictures through the whole pipeline; `docs/pictures.md` has the table of all forms."""
+"""Odd and large pictures through the whole pipeline; `docs/pictures.md` has the table of all forms."""
 
 from pathlib import Path
 
