@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from modelscope_vitadapter.logs import get_logger
+from tests.packaging.environments import Environment, copy_source
 
 # The same examples in every run; `HYPOTHESIS_PROFILE=search` looks for new ones.
 settings.register_profile("same", deadline=None, derandomize=True)
@@ -24,3 +25,12 @@ def _capture_own_log(caplog, monkeypatch):
     logger.addHandler(caplog.handler)
     yield
     logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """An environment into which nothing but the built wheel was installed."""
+    folder = tmp_path_factory.mktemp("installed")
+    environment = Environment(folder / "environment")
+    environment.install(copy_source(folder / "source"))
+    return environment

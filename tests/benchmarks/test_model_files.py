@@ -69,16 +69,6 @@ def test_model_is_written_once_in_the_builtin_form(tiny, tmp_path, caplog):
     assert (folder / CHECKPOINT).stat().st_mtime_ns == written
 
 
-def test_nothing_half_written_is_left(tiny, tmp_path, monkeypatch):
-    def fails(*args):
-        raise OSError("disk on fire")
-
-    monkeypatch.setattr(torch, "save", fails)
-    with pytest.raises(OSError, match="fire"):
-        ensure_model("full", tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_network_with_random_weights_uses_its_parts():
     network = build_network(parse_model(tiny_config())).eval()
     weights = {

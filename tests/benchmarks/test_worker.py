@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.worker import OURS, class_map_of
+from benchmarks.worker import OURS
 from benchmarks.workers import own_side
 from tests.support.configs import GOLDEN
 
@@ -75,9 +75,3 @@ def test_profile_covers_the_picture(loaded):
     assert {"attention", "pixel decoder", "resize"} <= set(answer["stages"])
     assert answer["rest"] + sum(answer["stages"].values()) == pytest.approx(answer["wall_s"])
     assert answer["rest"] > 0
-
-
-def test_class_map_is_put_together_from_masks_and_labels():
-    masks = [np.array([[0, 1]]), np.array([[1, 0]])]
-    result = {"masks": masks, "labels": ["sky", "tree"]}
-    assert class_map_of(result, ["tree", "grass", "sky"]).tolist() == [[0, 2]]

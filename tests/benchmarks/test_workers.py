@@ -1,10 +1,8 @@
-import subprocess
 import sys
-import time
 
 import pytest
 
-from benchmarks.workers import ROOT, Worker, WorkerError
+from benchmarks.workers import Worker, WorkerError
 
 SERVER = """
 import os, sys, time
@@ -52,24 +50,3 @@ def test_a_failed_command_is_told_and_the_worker_lives(worker):
 def test_a_dead_worker_is_told_with_its_last_words(worker):
     with pytest.raises(WorkerError, match=r"(?s)ended with status 7 at 'die'.*my last words"):
         worker.ask("die")
-
-
-def test_it_ends_in_the_middle_of_work_when_its_starter_is_gone():
-    # As after a crash of the starter, nobody but the closed pipe tells the worker.
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=ROOT,
-    )
-    process.stdin.write(
-        b'{"command": "add", "a": 1, "b": 2}\n{"command": "sleep", "seconds": 60}\n'
-    )
-    process.stdin.flush()
-    process.stdout.readline()
-    process.stdin.close()
-    started = time.monotonic()
-    assert process.wait(30) == 0
-    assert time.monotonic() - started < 30
-    process.stdout.close()

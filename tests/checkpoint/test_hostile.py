@@ -3,8 +3,8 @@
 A refusal names the file and says why. Neither takes more memory than a small checkpoint may.
 """
 
+import functools
 import io
-import itertools
 import json
 import struct
 import warnings
@@ -80,7 +80,6 @@ ZIPS = {
     "beyond the file": (lambda: patched(20, "<II", 2**31, 2**31), APART),
     "overlapping": (lambda: patched(20, "<II", 500, 500), APART),
     "no header there": (lambda: SAVED[:4] + SAVED[4:].replace(b"PK\3\4", b"PK\3\5"), APART),
-    "far out": (lambda: patched(42, "<I", 2**32 - 2), "table of contents|cut short"),
     "a name twice": (lambda: zip_of("a/data.pkl", "a/data.pkl"), APART),
     "a large table": (lambda: many_records(2_000_000), "table of contents"),
     "two pickles": (lambda: zip_of("a/data.pkl", "b/data.pkl"), "no PyTorch checkpoint"),
@@ -99,7 +98,6 @@ CODE = {
     "an instance": (named("tests.support.canary", "Bait") + b")\x81}b", rf"Bait.*{RUNS}"),
     "a program": (call("posix", "system", text("touch bait")), rf"posix\.system.*{RUNS}"),
     "eval of Python 2": (call("__builtin__", "eval", text("1")), rf"builtins\.eval.*{RUNS}"),
-    "an array in a file": (call("numpy", "load", text("x")), rf"numpy\.load.*{RUNS}"),
     "a spaced name": (call("os system", "x y"), rf"os\.system\.x\.y.*{RUNS}"),
     "an old instruction": (b"(itests.support.canary\nbait\n", "Unsupported operand"),
     "protocol 4": (text("os") + text("system") + b"\x93)R", "protocol 4, expected 2"),
@@ -117,8 +115,6 @@ HEX = call("_codecs", "encode", b"h\x01", text("hex")) + b"q\x01"
 LONG = b"X" + struct.pack("<I", 3 * 10**6) + b"a" * 3 * 10**6
 VALUES = {
     "a hundred gigabytes": (call("builtins", "bytearray", number(10**11)), LOADS),
-    "a terabyte of floats": (call("torch", "FloatTensor", number(10**12)), LOADS),
-    "an array of terabytes": (call("numpy", "ndarray", b"(" + number(10**13) + b"t"), LOADS),
     "bytes that double": (b"(" + text("x" * 100) + b"q\x01" + HEX * 40 + b"t", LOADS),
     "a hash that takes for ever": (b"](" + TOWER + b"e}h\x00Ns\x86", LOADS),
     "a hash that ends the process": (b"})" + b"\x85" * 900_000 + b"Ns", "tuples in each"),
@@ -149,17 +145,13 @@ TENSORS = {
     "without strides": (tensor([4], []), "belong together"),
     "of a negative storage": (tensor([4], [1], count=-1), "no storage"),
     "larger than its record": (tensor([4, 3], [10**9, 1]), "lacks the data"),
-    "that begins far out": (tensor([4, 3], [3, 1], first=10**15), "lacks"),
-    "of a record that is gone": (tensor([4, 3], [3, 1], key="x"), "lacks the data"),
     "that repeats one number": (tensor([10**6, 10**6], [0, 0]), "has shape"),
     "of complex numbers": (tensor([4, 3], [3, 1], kind="ComplexFloatStorage"), "complex64"),
-    "of quantised numbers": (tensor([4, 3], [3, 1], kind="QInt8Storage"), "qint8"),
     "quantised": (call("torch._utils", "_rebuild_qtensor", text("x")), "ordinary dense"),
 }
 
 CONTENTS = {
     "one tensor": (torch.zeros(3), "no tensors by name but StoredTensor"),
-    "a list": ([STATE], "no tensors by name but list"),
     "no tensors": ({"state_dict": {"a": 1}, "b": 2}, "no tensors by name.*'state_dict', 'b'"),
     "numbers for names": ({1: torch.zeros(1)}, "no tensors by name"),
 }
@@ -171,21 +163,15 @@ def packed(header, data=b"", length=None):
     return (len(raw) if length is None else length).to_bytes(8, "little") + raw + data
 
 
-def entry(begin, end, shape=(1,), dtype="F32"):
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+def entry(begin, end, shape=(1,)):
+    return {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
 
 
-TWICE = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
-TWICE += b'"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}'
 SAFETENSORS = {
     "a gigabyte": (lambda: packed(b"{}", length=2**30), "a header of 1073741824 bytes"),
     "deep": (lambda: packed(b'{"a":' + b"[" * 10**6), "damaged or cut short"),
     "overlapping": (lambda: packed({"a": entry(0, 4), "b": entry(0, 4)}, bytes(4)), "damaged"),
-    "with a gap": (lambda: packed({"a": entry(4, 8)}, bytes(8)), "damaged"),
     "a terabyte": (lambda: packed({"a": entry(0, 4 * 10**12, [10**12])}, bytes(8)), "damaged"),
-    "a name twice": (lambda: packed(TWICE, bytes(8)), "damaged"),
-    "a long type": (lambda: packed({"a": entry(0, 4, dtype="F" * 10**6)}, bytes(4)), "damaged"),
-    "half a character": (lambda: packed({"\ud800": entry(0, 4)}, bytes(4)), "damaged"),
     "a long name": (lambda: packed({"module." * 10**6: entry(0, 4)}, bytes(4)), "missing"),
     "text after it": (lambda: save(STATE) + b"text", "damaged"),
 }
@@ -202,7 +188,6 @@ FILES = {
     "a web page": (lambda: b"\n <html>404", "web page"),
     "a git-lfs pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "a pickle": (lambda: b"\x80\x02" + BAIT + b".", "a pickle but not a checkpoint"),
-    "old, another version": (lambda: OLD.replace(b"M\xe9\x03.", b"M\xe8\x03.", 1), "a pickle but"),
     "old, big-endian": (lambda: OLD.replace(LITTLE, LITTLE[:-1] + b"\x89"), "little-endian"),
     "old, another size": (lambda: OLD.replace(TWELVE, THIRTEEN, 1), "not what tensors need"),
     "old, a machine without `get`": (lambda: MAGIC + NO_GET + AFTER_MACHINE, LOADS),
@@ -210,23 +195,28 @@ FILES = {
 }
 
 
+BESIDE, KEY = {"state_dict": STATE, "meta": [MARK]}, {"state_dict": STATE, "meta": {MARK: 0}}
+INSIDE = {
+    "code": (CODE, BESIDE),
+    "key": ({"a call": CODE["a call"]}, KEY),
+    "value": (VALUES, BESIDE),
+    "tensor": (TENSORS, STATE | {WEIGHT: MARK}),
+}
+"""Tables of instructions, and the content in which they stand."""
+
+
 def cases():
     for table, entries in (("zip", ZIPS), ("safetensors", SAFETENSORS), ("file", FILES)):
         for name, (make, words) in entries.items():
             yield pytest.param(make, words, id=f"{table} {name}")
-    for zipped, (name, (content, words)) in itertools.product((True, False), CONTENTS.items()):
-        make = lambda c=content, z=zipped: dumped(c, zipped=z)  # noqa: E731
-        yield pytest.param(make, words, id=f"content {name}{zipped}")
-    beside, key = {"state_dict": STATE, "meta": [MARK]}, {"state_dict": STATE, "meta": {MARK: 0}}
-    weight = STATE | {WEIGHT: MARK}
-    tables = (("code", CODE, beside), ("key", CODE, key), ("value", VALUES, beside))
-    for table, entries, content in (*tables, ("tensor", TENSORS, weight)):
+    for name, (content, words) in CONTENTS.items():
+        yield pytest.param(functools.partial(dumped, content), words, id=f"content {name}")
+    for table, (entries, content) in INSIDE.items():
         for number_of, (name, (instructions, words)) in enumerate(entries.items()):
             zipped = number_of % 2 == 0 or table in ("value", "tensor")
-            make = lambda c=content, i=instructions, z=zipped: with_instructions(c, i, zipped=z)  # noqa: E731
+            make = functools.partial(with_instructions, content, instructions, zipped=zipped)
             yield pytest.param(make, words, id=f"{table} {name}")
-            if table == "code":
-                yield pytest.param(lambda i=instructions: pickled(i), words, id=f"top {name}")
+    yield pytest.param(lambda: pickled(BAIT), RUNS, id="nothing but a call")
 
 
 @pytest.mark.parametrize(("make", "words"), list(cases()))

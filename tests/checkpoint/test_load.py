@@ -82,7 +82,7 @@ def test_threads_do_not_disturb_each_other(written, state):
         assert_loaded(network, state)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "model.module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod.model."])
 @pytest.mark.parametrize("entry", [None, "state_dict", "model", "module"])
 def test_wrappers_are_taken_off(written, state, prefix, entry):
     wrapped = {prefix + name: tensor for name, tensor in state.items()}

@@ -11,10 +11,8 @@ import torch
 from safetensors.torch import save
 
 from modelscope_vitadapter.checkpoint.open import open_checkpoint
-from modelscope_vitadapter.checkpoint.stored import DTYPES
 from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
 from tests.support.canary import nothing_runs
-from tests.support.configs import GOLDEN
 from tests.support.small_checkpoints import FORMATS, bytes_of
 from tests.support.torch_bytes import MARK, call, dumped, pickled, repacked, tensor, text
 from tests.support.torch_bytes import with_instructions as replaced
@@ -30,29 +28,6 @@ def assert_reads(path, expected):
             assert found.dtype == tensor.dtype
             assert found.is_contiguous()
             assert found.untyped_storage().nbytes() == found.numel() * found.element_size()
-
-
-def views():
-    base = torch.arange(60, dtype=torch.float32).reshape(3, 4, 5)
-    return {
-        "base": base,
-        "transposed": base.transpose(0, 2),
-        "sliced": base[1:, ::2, 3],
-        "offset": base[2],
-        "expanded": torch.tensor([[1.0], [2.0]]).expand(2, 6),
-        "scalar": torch.tensor(3.0),
-        "element": base[2, 3, 4],
-        "none": torch.zeros(0, 3),
-        "one": torch.ones(1, 1, 1),
-        "parameter": torch.nn.Parameter(torch.ones(2, 2)),
-        "channels last": base.expand(2, 3, 4, 5).to(memory_format=torch.channels_last),
-        "天安门": torch.ones(2),
-    } | {str(dtype): torch.arange(9).to(dtype)[2:] for dtype in DTYPES.values()}
-
-
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
-def test_every_view_reads_as_it_was(written, zipped):
-    assert_reads(written(dumped(views(), zipped=zipped)), views())
 
 
 META = {
@@ -109,13 +84,6 @@ def test_half_a_surrogate_pair_is_no_name(written):
     half = b"X\x03\0\0\0\xed\xa0\x80"
     with open_checkpoint(written(replaced({MARK: torch.ones(1)}, half))) as file:
         assert "".join(file.tensors).encode()  # a message that names it can be written
-
-
-@pytest.mark.parametrize("name", ["base", "tta", "variants/augmented"])
-def test_files_of_the_builtin_model_read_as_torch_reads_them(name):
-    path = GOLDEN / name / "pytorch_model.pt"
-    content = torch.load(path, weights_only=True)
-    assert_reads(path, content.get("state_dict", content))
 
 
 def test_a_safetensors_file_whose_length_begins_like_a_pickle(written):

@@ -3,29 +3,10 @@ import os
 import pytest
 
 from modelscope_vitadapter.config.config_dict import Unreadable, needed
-from modelscope_vitadapter.config.reader import execute_config, read_config
+from modelscope_vitadapter.config.reader import read_config
 from modelscope_vitadapter.errors import ConfigError, ConfigNotFoundError, UnreadableConfigError
 
 BASE = "x = [1]\nmodel = dict(a=1, b=dict(c=2, d=x), e=3)\nCLASSES = ['x', 'y']\ntest_cfg = 3\n"
-
-
-@pytest.mark.parametrize(
-    ("own", "model"),
-    [
-        ("dict(b=dict(f=dict(g=1)))", {"a": 1, "b": {"c": 2, "d": [1], "f": {"g": 1}}, "e": 3}),
-        ("dict(b=dict(_delete_=True, z=1))", {"a": 1, "b": {"z": 1}, "e": 3}),
-        ("dict(_delete_=False, b=[2])", {"a": 1, "b": [2], "e": 3}),
-        ("dict(_delete_=True, z=dict(_delete_=True))", {"z": {"_delete_": True}}),
-        ("dict(new=dict(_delete_=True), b=None, e=0, a=0)",
-         {"a": 0, "b": None, "e": 0, "new": {"_delete_": True}}),
-    ],
-)  # fmt: skip
-def test_a_file_is_merged_into_its_base(write, own, model):
-    path = write(f"_base_ = './base.py'\nmodel = {own}\nPALETTE = [[0]]", base=BASE)
-    config = read_config(path)
-    assert config == execute_config(path, ConfigError("compared"))
-    assert list(config.model.items()) == list(model.items())
-    assert config.CLASSES == ["x", "y"]
 
 
 def test_chains_and_several_bases(read):

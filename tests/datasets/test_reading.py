@@ -84,12 +84,6 @@ def test_all_problems_are_listed_by_file(tmp_path):
         assert problem in line
 
 
-def test_long_lists_are_cut(tmp_path):
-    lines = refusal(open_dataset(folder_of(tmp_path, count=26)), 1)
-    assert lines[0].startswith("25 of 26")
-    assert [len(lines), lines[-1].strip()] == [22, "and 5 others"]
-
-
 def test_datasets_that_teach_nothing_are_refused(tmp_path):
     folder_of(tmp_path, count=2)
     for number in range(2):

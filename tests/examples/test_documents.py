@@ -32,9 +32,9 @@ def without_comments(code):
     return re.sub(r" *#.*", "", code)
 
 
-@pytest.mark.parametrize(("readme", "usage"), list(zip(READMES, USAGES, strict=True)))
-def test_python_code_runs_online_and_offline(readme, usage, installed, tmp_path):
-    (first,), (offline,) = blocks(readme, "python"), blocks(usage, "python")
+def test_python_code_runs_online_and_offline(installed, tmp_path):
+    """The Chinese documents have the same code, see below."""
+    (first,), (offline,) = blocks(READMES[0], "python"), blocks(USAGES[0], "python")
     shutil.copy(REPOSITORY / "examples" / "scene.png", tmp_path / "photo.jpg")
     home = tmp_path / "home"
     shown = "\nprint(result['labels'], len(result['masks']), result['scores'][0])\n"

@@ -1,6 +1,5 @@
 """The tiny model and the scenes that it is fitted and tested on."""
 
-import json
 import runpy
 import shutil
 import subprocess
@@ -83,11 +82,6 @@ def test_bfloat16_gives_the_answer_of_float32_but_for_few_pixels(segmentor, monk
     assert 0.995 * pixels <= equal < pixels
 
 
-def test_names_the_shapes_of_the_demo_picture(segmentor):
-    result = segmentor(str(EXAMPLES / "scene.png"))
-    assert sorted(result["labels"]) == sorted(scenes.CLASSES)
-
-
 def test_demo_writes_the_coloured_result_beside_the_picture(tmp_path, capsys):
     picture = tmp_path / "scene.png"
     picture.write_bytes((EXAMPLES / "scene.png").read_bytes())
@@ -99,19 +93,10 @@ def test_demo_writes_the_coloured_result_beside_the_picture(tmp_path, capsys):
 
 def test_local_directory_example_uses_the_palette(tmp_path):
     example = runpy.run_path(str(EXAMPLES / "local_directory.py"))
-    result = tmp_path / "coloured.png"
+    result = tmp_path / "结果 1.png"
     example["main"](str(TINY_MODEL), str(EXAMPLES / "scene.png"), str(result))
     colours = {tuple(int(v) for v in c) for c in read_image(result)[..., ::-1].reshape(-1, 3)}
     assert colours == set(scenes.PALETTE)
-
-
-def test_directory_is_laid_out_as_on_the_hub():
-    names = {"README.md", "configuration.json", "mmcv_config.py", "pytorch_model.pt"}
-    assert names <= {path.name for path in TINY_MODEL.iterdir()}
-    configuration = json.loads((TINY_MODEL / "configuration.json").read_text(encoding="utf-8"))
-    assert configuration["task"] == "image-segmentation"
-    assert configuration["model"]["type"] == "vitadapter-semantic-segmentation"
-    assert configuration["pipeline"]["type"] == "image-semantic-segmentation"
 
 
 def test_checkpoint_holds_the_network_and_nothing_else(config):
@@ -132,23 +117,6 @@ def test_config_and_scenes_agree_on_classes_and_colours(config):
     assert tuple(parse_classes(config, settings.head.num_classes)) == scenes.CLASSES
     assert parse_palette(config, 7) == [list(colour) for colour in scenes.PALETTE]
     assert settings.head.num_classes == len(scenes.CLASSES) >= 6
-
-
-class TestDrawScene:
-    def test_same_seed_gives_the_same_scene(self):
-        first, second = (scenes.draw_scene(np.random.default_rng(5), 90, 120) for _ in range(2))
-        for one, other in zip(first, second, strict=True):
-            np.testing.assert_array_equal(one, other)
-
-    def test_every_class_is_drawn(self):
-        drawn = [np.unique(labels) for _, labels in unseen_scenes()]
-        assert set(np.concatenate(drawn)) == set(range(len(scenes.CLASSES)))
-
-    def test_shapes_stand_out_from_the_background(self):
-        image, labels = scenes.draw_scene(np.random.default_rng(2), 128, 128, [scenes.flat])
-        background = np.median(image[labels == 0], axis=0)
-        distance = np.linalg.norm(image - background, axis=-1)
-        assert np.median(distance[labels > 0]) > 60 > np.median(distance[labels == 0])
 
 
 def run_training(*arguments):

@@ -51,17 +51,6 @@ def test_pixels_are_as_close_to_the_exact_ones_as_pytorchs(source, size):
     assert float((found - exact).abs().max()) < max(1e-6, 2 * noise)
 
 
-def test_some_pixels_of_a_source_whose_first_rows_are_cut_off():
-    values = random_image(20, 11, 4)
-    rows, columns = weights((20, 11), (50, 23))
-    y, x = torch.tensor([49, 30, 41, 41]), torch.tensor([0, 22, 5, 6])
-    chosen = rows.at(y)
-    origin = int(chosen.low.min())
-    assert origin > 5
-    found = interpolate(values[origin:].contiguous(), chosen.minus(origin), columns.at(x))
-    torch.testing.assert_close(found, resized(values, (50, 23))[y, x])
-
-
 def test_both_ways_to_sum_agree():
     table = random_image(50, 7)
     index = torch.randint(0, 50, (20, 4), generator=torch.Generator().manual_seed(1))

@@ -4,17 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from modelscope_vitadapter.errors import ImageError, ImageMemoryError
 from modelscope_vitadapter.inference import memory
 from modelscope_vitadapter.inference.memory import (
-    SMALL,
     check_image_fits,
     check_masks_fit,
     container_memory,
     free_memory,
-    mask_bytes,
 )
-from modelscope_vitadapter.inference.results import class_masks
 
 CPU = torch.device("cpu")
 INT64, BOOL = np.dtype("int64"), np.dtype(bool)
@@ -75,50 +71,9 @@ def test_an_accelerators_reserve_counts_as_free(monkeypatch):
     assert free_memory(torch.device("meta")) is None
 
 
-@pytest.mark.parametrize(
-    ("dtype", "needed", "remedy"),
-    [
-        (INT64, 25 * SIDE**2, r"output='class_map' .*, or mask_dtype=bool \(75000000 bytes\)$"),
-        (BOOL, 3 * SIDE**2, r"output='class_map' \(one array for all classes\)$"),
-    ],
-)
-def test_masks_are_refused_from_one_byte_too_few_on(free, dtype, needed, remedy):
-    assert mask_bytes(SIDE**2, 3, dtype) == needed > SMALL
-    free(needed)
-    check_masks_fit((SIDE, SIDE), 3, dtype)
-    free(needed - 1)
-    with pytest.raises(
-        ImageMemoryError,
-        match=f"needs {needed} bytes .* as {dtype}, and {needed - 1} bytes .*{remedy}",
-    ):
-        check_masks_fit((SIDE, SIDE), 3, dtype)
-
-
-def test_the_estimate_covers_what_the_masks_take():
-    masks = class_masks(np.zeros((20, 30), np.int64), [2, 1, 0], INT64)
-    assert sum(mask.nbytes for mask in masks) == mask_bytes(600, 3, INT64) - 600
-
-
-def test_an_image_is_refused_where_its_class_map_does_not_fit(free):
-    needed = 9 * SIDE**2
-    free(needed)
-    check_image_fits("'a.png'", (SIDE, SIDE))
-    free(needed - 1)
-    with pytest.raises(
-        ImageMemoryError, match=f"'a.png' .*needs {needed} bytes.* {needed - 1} bytes are free"
-    ):
-        check_image_fits("'a.png'", (SIDE, SIDE))
-
-
 def test_nothing_is_refused_where_little_is_needed_or_nothing_is_known(free):
     free(0)
     check_image_fits("'a.png'", (2000, 3000))
     free(None)
     check_image_fits("'a.png'", (10**9, 10**9))
     check_masks_fit((10**9, 10**9), 9, INT64)
-
-
-def test_the_error_is_what_callers_catch():
-    assert issubclass(ImageMemoryError, ImageError)
-    assert issubclass(ImageMemoryError, MemoryError)
-    assert issubclass(ImageMemoryError, ValueError)

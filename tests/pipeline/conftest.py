@@ -9,11 +9,6 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 @pytest.fixture(scope="session")
-def golden_dir() -> Path:
-    return GOLDEN
-
-
-@pytest.fixture(scope="session")
 def base_dir() -> str:
     return str(GOLDEN / "base")
 

@@ -56,11 +56,14 @@ def test_python_in_a_directory_lies_there(directory, wanted, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "error"), [(NAMES[1], ConfigError), (NAMES[2], CheckpointError)])
-def test_folders_and_links_that_lead_nowhere(directory, name, error):
+def test_nothing_folders_and_links_that_lead_nowhere(directory, name, error):
     (directory / name).unlink()
-    (directory / name).symlink_to("gone")
-    with pytest.raises(error, match=rf"{name}.*does not exist|holds no .*{name}"):
-        answer(directory)
+    for link in (False, True):
+        if link:
+            (directory / name).symlink_to("gone")
+        with pytest.raises(error, match=rf"{name}.*does not exist|holds no .*{name}") as caught:
+            answer(directory)
+        assert isinstance(caught.value, FileNotFoundError)
     (directory / name).unlink()
     (directory / name).mkdir()
     with pytest.raises(error, match=name):

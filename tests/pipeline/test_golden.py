@@ -28,10 +28,3 @@ def test_golden(pipelines, directory, name):
     drawing = semantic_seg_masks_to_image(result["masks"])
     assert drawing.dtype == np.float64
     assert np.array_equal(drawing, answers[f"{name}/draw"])
-
-
-@pytest.mark.parametrize(("directory", "name"), CASES)
-def test_network_input(pipelines, directory, name):
-    prepared = pipelines[directory].preprocess(case_input(directory, name))
-    difference = np.abs(prepared["img"][0].numpy() - expected(directory)[f"{name}/input0"][0])
-    assert difference.max() <= 1e-5

@@ -1,9 +1,6 @@
 """The model object: what it shows, how it is saved and loaded again."""
 
-import copy
 import json
-import pickle
-import shutil
 
 import numpy as np
 import pytest
@@ -13,13 +10,7 @@ from modelscope.pipelines import pipeline
 from modelscope.trainers.hooks.checkpoint.checkpoint_processor import CheckpointProcessor
 from modelscope.utils.config import Config
 
-from modelscope_vitadapter.errors import (
-    CheckpointError,
-    CheckpointNotFoundError,
-    ConfigError,
-    ConfigNotFoundError,
-)
-from tests.pipeline.cases import GOLDEN, case_input
+from tests.pipeline.cases import case_input
 
 IMAGE = case_input("base", "flower")
 
@@ -64,11 +55,6 @@ def test_save_and_load(model, base_dir, tmp_path, name):
         assert torch.equal(weights[key], tensor)
 
 
-def test_save_refuses_names_that_are_not_found_again(model, tmp_path):
-    with pytest.raises(ValueError, match=r"weights\.pt"):
-        model.save_pretrained(tmp_path, "weights.pt")
-
-
 def test_checkpoint_hook_of_the_trainer(model, base_dir, tmp_path):
     class Trainer:
         cfg = Config.from_file(f"{base_dir}/configuration.json")
@@ -89,37 +75,3 @@ def test_checkpoint_hook_of_the_trainer(model, base_dir, tmp_path):
     processor.save_model_state(model, str(tmp_path / "epoch_1.pth"))
     processor.link(model, str(tmp_path / "epoch_1.pth"), str(output))
     assert np.array_equal(class_map(str(output)), class_map(base_dir))
-
-
-def test_copies_answer_the_same(model, base_dir):
-    wanted = class_map(base_dir)
-    assert np.array_equal(class_map(copy.deepcopy(model)), wanted)
-    assert np.array_equal(class_map(pickle.loads(pickle.dumps(model))), wanted)
-
-
-def broken(tmp_path, **files):
-    directory = tmp_path / "broken"
-    shutil.copytree(GOLDEN / "base", directory)
-    for name in ("expected.npz", *(f.name for f in directory.glob("*.png"))):
-        (directory / name).unlink()
-    for name, content in files.items():
-        path = directory / name.replace("__", ".")
-        if content is None:
-            path.unlink()
-        else:
-            path.write_text(content, encoding="utf-8")
-    return str(directory)
-
-
-@pytest.mark.parametrize(
-    ("files", "error", "message"),
-    [
-        ({"mmcv_config__py": None}, ConfigNotFoundError, "mmcv_config.py"),
-        ({"mmcv_config__py": "x = 1"}, ConfigError, "model is missing"),
-        ({"pytorch_model__pt": None}, CheckpointNotFoundError, "pytorch_model.pt"),
-        ({"pytorch_model__pt": "hello"}, CheckpointError, "pytorch_model.pt"),
-    ],
-)
-def test_broken_directories(tmp_path, files, error, message):
-    with pytest.raises(error, match=message):
-        pipeline("image-segmentation", model=broken(tmp_path, **files))

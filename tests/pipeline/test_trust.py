@@ -12,9 +12,7 @@ from tests.pipeline.cases import GOLDEN, case_input, class_map_of, expected
 
 NESTED = {
     "in the model": ("num_things_classes = 8", "num_things_classes = int('8'.zfill(2))"),
-    "in the windows": ("crop_size = (64, 64)", "crop_size = tuple(map(int, (64, 64)))"),
     "in the test pipeline": ("img_scale=(256, 64)", "img_scale=eval('(256, 64)')"),
-    "in the classes": ("CLASSES = ['thing-0'", "CLASSES = ['thing-{}'.format(0)"),
 }
 
 

@@ -52,16 +52,3 @@ else:
 {FAIL}
 """
     run_child(script, tmp_path, plugin_path=broken_copy("plugin/registration.py"))
-
-
-def test_files_gone_while_running(broken_copy, tmp_path):
-    copy = broken_copy("plugin/model.py")
-    script = f"""
-import shutil
-{PLUGIN}
-# An editable install would still find the modules of the repository.
-sys.meta_path[:] = [f for f in sys.meta_path if "Editable" not in getattr(f, "__name__", "")]
-shutil.rmtree({str(copy)!r})
-{FAIL}
-"""
-    run_child(script, tmp_path, plugin_path=copy)

@@ -38,6 +38,10 @@ assert np.array_equal(drawn, expected["flower/draw"])
 
 WITHOUT_A_PIPELINE = """
 from pathlib import Path
+from modelscope.metrics import build_metric
+metric = build_metric("vitadapter-segmentation-metric")
+assert type(metric).__module__ == "modelscope_vitadapter.plugin.metric", metric
+assert "modelscope_vitadapter.plugin.pipeline" not in sys.modules
 import modelscope
 index_file = Path(modelscope.__file__).with_name("utils") / "ast_index_file.py"
 before = index_file.read_bytes()
@@ -66,8 +70,9 @@ ORDERS = {
         *(BUILTIN_PIPELINE, OURS, BUILTIN_MODEL, OURS, SWINL, OURS),
     ],
     "after modelscope.pipelines, swinL before the model": [PIPELINES, PLUGIN, SWINL, OURS],
-    "after failed built-in attempts": [BIND, BUILTIN_PIPELINE, FAIL, PLUGIN, OURS, DRAW],
-    "swinL before the plugin": [BUILTIN_MODEL, SWINL, PLUGIN, OURS, SWINL],
+    "after failed built-in attempts": [
+        *(BIND, BUILTIN_MODEL, SWINL, BUILTIN_PIPELINE, FAIL, PLUGIN, OURS, DRAW, SWINL),
+    ],
 }
 
 

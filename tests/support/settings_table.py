@@ -56,7 +56,6 @@ def rows(effect, section, *entries, **values):
 
 
 NOT_ADDED = {"given": {f"{BACKBONE}.add_vit_feature": False}}
-PLAIN_LAYER = {f"{DECODER_LAYER}.type": "BaseTransformerLayer"}
 ATTENTIONS = (f"{ENCODER_LAYER}.attn_cfgs", f"{DECODER_LAYER}.attn_cfgs")
 FEED_FORWARDS = (f"{ENCODER_LAYER}.ffn_cfgs", f"{DECODER_LAYER}.ffn_cfgs")
 ENCODINGS = (f"{HEAD}.positional_encoding", f"{PIXEL}.positional_encoding")

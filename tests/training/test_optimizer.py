@@ -64,18 +64,6 @@ def test_the_rate_falls_along_the_polynomial_and_the_warm_up_multiplies_it():
     assert factors([0], warmup_iters=0) == [1.0]
 
 
-def test_gradients_are_taken_from_frozen_parameters_and_given_to_no_other(caplog):
-    caplog.set_level("INFO")
-    network = tiny_network()
-    network.decode_head.cls_embed.bias.requires_grad_(False)
-    arrange_network(network, TrainConfig(), freeze="beit")
-    trained = {name: p.numel() for name, p in network.named_parameters() if p.requires_grad}
-    assert "decode_head.cls_embed.bias" not in trained
-    assert not any(name.startswith("backbone.blocks.") for name in trained)
-    total = sum(p.numel() for p in network.parameters())
-    assert f"{sum(trained.values())} of {total} parameters are trained" in caplog.text
-
-
 @pytest.mark.parametrize(("given", "expected"), [(None, (0.1, False)), (0.4, (0.4, True))])
 def test_what_the_recipe_says_goes_before_the_configuration(given, expected):
     network = tiny_network({"model.backbone.drop_path_rate": 0.1})
