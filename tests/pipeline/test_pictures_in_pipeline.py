@@ -1,4 +1,4 @@
-"""Odd and large pictures through the whole pipeline; `docs/pictures.md` has the table of all forms."""
+"""Every form of image through a pipeline, and what it refuses; compare docs/pictures.md."""
 
 from pathlib import Path
 
