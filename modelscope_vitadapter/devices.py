@@ -4,7 +4,9 @@ ModelScope's device names are `cpu`, `gpu` and `gpu:1`, PyTorch's `cuda:1`, `mps
 """
 
 import os
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -74,6 +76,15 @@ def parse_torch_dtype(value: object) -> torch.dtype:
     return DTYPES[name]
 
 
+def processor_features() -> Mapping[str, Any]:
+    """What PyTorch reports of the processor, by its names; 2.10 has no public function for it."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        features: Mapping[str, Any] = torch.cpu.get_capabilities()
+        return features
+    names = ("avx512_bf16", "amx_tile", "amx_fp16")
+    return {name: getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in names}
+
+
 @cache
 def usable_dtype(wanted: torch.dtype, device: torch.device) -> torch.dtype:
     """The type to compute in: `wanted`, or float32 on a CPU that would have to emulate it.
@@ -82,8 +93,7 @@ def usable_dtype(wanted: torch.dtype, device: torch.device) -> torch.dtype:
     """
     if device.type != "cpu" or wanted is torch.float32:
         return wanted
-    report = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    if any(report.get(name) for name in INSTRUCTIONS[wanted]):
+    if any(processor_features().get(name) for name in INSTRUCTIONS[wanted]):
         return wanted
     logger.warning(
         "torch_dtype=%r: this processor is not known to have instructions for it, so float32 is "

@@ -39,7 +39,7 @@ EXCEPTIONS = {
 GROUND = {"version", "errors", "logs", "validation"}
 """Files that import the standard library only, since commands need them before anything heavy."""
 
-NETWORK_MAY = {"network", "errors", "logs"}
+NETWORK_MAY = {"network", "devices", "errors", "logs"}
 
 FORBIDDEN = r"(mmdet|mmseg|timm|torchvision|mmcv\.(ops|runner|_ext))\b"
 

@@ -119,7 +119,7 @@ VALUES = {
     "a hash that takes for ever": (b"](" + TOWER + b"e}h\x00Ns\x86", LOADS),
     "a hash that ends the process": (b"})" + b"\x85" * 900_000 + b"Ns", "tuples in each"),
     "a tuple for many calls": (
-        b"((" + b"N" * 10**5 + b"tq\x00" + call("torch", "Size", b"h\x00") * 10**5 + b"t", LOADS,
+        b"((" + b"N" * 10**4 + b"tq\x00" + call("torch", "Size", b"h\x00") * 10**4 + b"t", LOADS,
     ),
     "a list copied many times": (
         b"(]q\x00(" + b"NN\x86" * 10**4 + b"e" + named("collections", "OrderedDict") + b"q\x01"

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import torch
 
+from modelscope_vitadapter.devices import processor_features
+
 BAND_ROWS = 825
 """Rows of a band of tokens: 14 rows of the 56 x 56 grid of an 896 x 896 window, and some to spare,
 so that its 3137 tokens and the 16464 of its pyramid make bands of nearly that height.
@@ -21,12 +23,9 @@ def has_matrix_tiles() -> bool:
     """Whether the processor multiplies whole tiles of matrices (Intel's AMX).
 
     There products, above all in bfloat16, are cheap beside everything else, so what writes less to
-    memory wins over what multiplies less. PyTorch has no stable public name for it; one that cannot
-    tell says no.
+    memory wins over what multiplies less.
     """
-    if hasattr(torch.cpu, "get_capabilities"):
-        return bool(torch.cpu.get_capabilities().get("amx_tile"))
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+    return bool(processor_features().get("amx_tile"))
 
 
 def band_rows(dtype: torch.dtype) -> int:

@@ -73,11 +73,11 @@ def test_what_pytorch_says_of_the_processor(monkeypatch):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda r=report: r, raising=False)
         assert ask() is expected
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    for answer in (True, False):  # an older PyTorch
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda a=answer: a, raising=False)
+    for answer in (True, False):  # as in PyTorch 2.10
+        for name in ("amx_tile", "amx_fp16", "avx512_bf16"):
+            function = f"_is_{name}_supported"
+            monkeypatch.setattr(torch.cpu, function, lambda a=answer: a, raising=False)
         assert ask() is answer
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
-    assert ask() is False
 
 
 @pytest.mark.parametrize("error", [TypeError("Windows"), OSError("none"), None])
