@@ -76,8 +76,12 @@ def _read(path: Path, directory: Path, steps: Steps) -> dict[str, Any]:
             if twice := sorted(base.keys() & values.keys()):
                 raise source.error(node, f"two _base_ files define {', '.join(twice)}")
             base |= values
-    own, base = Evaluator(source, steps, base).run()
-    return _merge(own, base, path)
+    own, changed = Evaluator(source, steps, base).run()
+    for name in changed.keys() & own.keys() - base.keys():
+        # Whether the base defines the name is unknown, and so what becomes of the key.
+        if isinstance(own[name], dict) and _DELETE in own[name]:
+            own[name] = changed[name]
+    return _merge(own, changed, path)
 
 
 def _locate(entry: object, parent: Path, directory: Path) -> Path | None:

@@ -47,6 +47,8 @@ def test_a_base_that_a_statement_may_change_is_refused_where_needed(read, text):
             needed(read(f"_base_ = 'base.py'\n{text}\n{own}", base=BASE).model)
     whole = "model = dict(_delete_=True, a=1)\nCLASSES = []\nPALETTE = []\n"
     assert read(f"_base_ = 'base.py'\n{text}\n{whole}", base=BASE).model == {"a": 1}
+    other = read(f"_base_ = 'base.py'\n{text}\n{whole}", base="CLASSES = [1]")
+    assert isinstance(other.model, Unreadable)
 
 
 def test_names_of_a_base_are_no_names_of_the_file(read):
