@@ -69,9 +69,7 @@ def automatic_batch_size(device: torch.device, settings: ModelSettings) -> Calla
 
 
 def run_in_batches(
-    run: Network,
-    jobs: Iterable[tuple[Owner, Tensor]],
-    batch_size: Callable[[Size], int],
+    run: Network, jobs: Iterable[tuple[Owner, Tensor]], batch_size: Callable[[Size], int]
 ) -> Iterator[tuple[Owner, Tensor, Tensor]]:
     """Runs windows in the order given; those of equal size that follow each other go together.
 

@@ -15,12 +15,7 @@ from modelscope_vitadapter.config.settings import (
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.beit import Attention, Block, Mlp, PatchEmbed
 from modelscope_vitadapter.network.deformable_attention import MultiScaleDeformableAttention
-from modelscope_vitadapter.network.interaction import (
-    ConvFFN,
-    Extractor,
-    Injector,
-    InteractionBlock,
-)
+from modelscope_vitadapter.network.interaction import ConvFFN, Extractor, Injector, InteractionBlock
 from modelscope_vitadapter.network.mask2former_head import Mask2FormerHead, TransformerDecoder
 from modelscope_vitadapter.network.pixel_decoder import (
     LEVELS,

@@ -82,13 +82,7 @@ class MultiScaleDeformableAttention(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        embed_dim: int,
-        num_heads: int,
-        num_levels: int,
-        num_points: int,
-        value_dim: int,
+        self, *, embed_dim: int, num_heads: int, num_levels: int, num_points: int, value_dim: int
     ) -> None:
         super().__init__()
         self.num_heads = num_heads

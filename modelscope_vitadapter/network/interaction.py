@@ -169,12 +169,7 @@ class InteractionBlock(nn.Module):
         self.extra_extractors = nn.ModuleList(extra_extractors) if extra_extractors else None
 
     def forward(
-        self,
-        x: Tensor,
-        c: Tensor,
-        cls: Tensor,
-        blocks: Iterable[Block],
-        geometry: Geometry,
+        self, x: Tensor, c: Tensor, cls: Tensor, blocks: Iterable[Block], geometry: Geometry
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Runs one stage.
 

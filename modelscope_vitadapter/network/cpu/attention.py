@@ -74,13 +74,7 @@ class HeadBias:
         scores[:, -1].add_(self.of_class)
 
 
-def run_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    table: Tensor,
-    grid: GridSize,
-) -> Tensor:
+def run_attention(q: Tensor, k: Tensor, v: Tensor, table: Tensor, grid: GridSize) -> Tensor:
     """Softmax attention; the plain version is `beit.Attention.forward`.
 
     PyTorch's fused attention or bands of scores, whichever is faster on this processor. Measured
@@ -112,12 +106,7 @@ def run_attention(
 
 
 def fused_head(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: HeadBias,
-    grid: GridSize,
-    out: Tensor,
+    q: Tensor, k: Tensor, v: Tensor, bias: HeadBias, grid: GridSize, out: Tensor
 ) -> None:
     """One head of `run_attention` by PyTorch's fused operator, which is given the whole bias."""
     spread = q.new_empty(len(q), len(q))
@@ -127,12 +116,7 @@ def fused_head(
 
 
 def banded_head(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: HeadBias,
-    grid: GridSize,
-    out: Tensor,
+    q: Tensor, k: Tensor, v: Tensor, bias: HeadBias, grid: GridSize, out: Tensor
 ) -> None:
     """One head of `run_attention` by matrix products with some rows of scores at a time."""
     height, width = grid

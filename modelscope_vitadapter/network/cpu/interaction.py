@@ -29,11 +29,7 @@ def _sampler(
 
 
 def run_injector(
-    injector: Injector,
-    x: Tensor,
-    c: Tensor,
-    geometry: Geometry,
-    dtype: torch.dtype,
+    injector: Injector, x: Tensor, c: Tensor, geometry: Geometry, dtype: torch.dtype
 ) -> None:
     """Updates the ViT's tokens `x` `(h * w, C)` in place from the pyramid `c` `(N, C)`.
 
@@ -50,11 +46,7 @@ def run_injector(
 
 
 def run_extractor(
-    extractor: Extractor,
-    c: Tensor,
-    x: Tensor,
-    geometry: Geometry,
-    dtype: torch.dtype,
+    extractor: Extractor, c: Tensor, x: Tensor, geometry: Geometry, dtype: torch.dtype
 ) -> None:
     """Updates the pyramid `c` `(N, C)` in place from the ViT's tokens `x` `(h * w, C)`.
 
@@ -72,11 +64,7 @@ def run_extractor(
 
 
 def _run_ffn(
-    ffn: ConvFFN,
-    norm: nn.Module,
-    c: Tensor,
-    geometry: Geometry,
-    dtype: torch.dtype,
+    ffn: ConvFFN, norm: nn.Module, c: Tensor, geometry: Geometry, dtype: torch.dtype
 ) -> None:
     """Adds the feed-forward network of the pyramid `c`, in place."""
     expand = PackedLinear.of(ffn.fc1, dtype=dtype)

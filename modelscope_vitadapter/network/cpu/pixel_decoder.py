@@ -14,12 +14,7 @@ from torch import Tensor, nn
 
 from modelscope_vitadapter.network.adapter import BEiTAdapter
 from modelscope_vitadapter.network.cpu.backbone import BackboneTokens
-from modelscope_vitadapter.network.cpu.bands import (
-    band_rows,
-    bands,
-    return_freed_memory,
-    row_bands,
-)
+from modelscope_vitadapter.network.cpu.bands import band_rows, bands, return_freed_memory, row_bands
 from modelscope_vitadapter.network.cpu.convolution import convolve_in_place
 from modelscope_vitadapter.network.cpu.deformable import Sampler, ValueTable
 from modelscope_vitadapter.network.cpu.linear import PackedLinear
@@ -111,10 +106,7 @@ def input_tokens(
 
 
 def encode(
-    decoder: MSDeformAttnPixelDecoder,
-    tokens: Tensor,
-    shapes: list[Shape],
-    dtype: torch.dtype,
+    decoder: MSDeformAttnPixelDecoder, tokens: Tensor, shapes: list[Shape], dtype: torch.dtype
 ) -> None:
     """Runs the deformable encoder over `tokens` `(N, C)` in place."""
     width = tokens.shape[1]
