@@ -11,21 +11,10 @@ from typing import Any
 import torch
 
 from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.validation import parse_dtype_name
 
 BUILTIN_KINDS = ("cpu", "cuda", "gpu", "xpu")
 """Kinds of device that ModelScope 1.x knows itself."""
-
-DTYPES = {
-    "float32": torch.float32,
-    "float": torch.float32,
-    "fp32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "bf16": torch.bfloat16,
-    "float16": torch.float16,
-    "half": torch.float16,
-    "fp16": torch.float16,
-}
-"""What `torch_dtype` may be, beside the `torch.dtype` itself."""
 
 INSTRUCTIONS = {
     torch.bfloat16: ("avx512_bf16", "amx_bf16", "amx_tile", "avx10_2", "bf16", "sve_bf16"),
@@ -64,16 +53,9 @@ def torch_device(name: str | torch.device | None) -> torch.device | None:
 
 
 def parse_torch_dtype(value: object) -> torch.dtype:
-    """Reads `torch_dtype`: float32 (also None), bfloat16 or float16; ValueError for other types."""
-    if value is None:
-        return torch.float32
-    name = str(value).removeprefix("torch.").lower()
-    if name not in DTYPES:
-        raise ValueError(
-            f"torch_dtype={value!r}: expected 'float32', 'bfloat16' or 'float16', as str or "
-            "torch.dtype"
-        )
-    return DTYPES[name]
+    """Reads `torch_dtype`, see `validation.parse_dtype_name`; None means float32."""
+    dtype: torch.dtype = getattr(torch, parse_dtype_name(value))
+    return dtype
 
 
 def processor_features() -> Mapping[str, Any]:

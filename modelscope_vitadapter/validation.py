@@ -10,6 +10,13 @@ LONGEST_NAME = 120
 LONGEST_VALUE = 200
 """Characters after which a value of a file is cut at its end."""
 
+DTYPE_NAMES = {
+    **dict.fromkeys(("float32", "float", "fp32"), "float32"),
+    **dict.fromkeys(("bfloat16", "bf16"), "bfloat16"),
+    **dict.fromkeys(("float16", "half", "fp16"), "float16"),
+}
+"""What a number type may be called, and its name in PyTorch."""
+
 LISTED = 20
 """Items of a list that a message shows."""
 
@@ -19,6 +26,21 @@ def parse_count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
     return value
+
+
+def parse_dtype_name(value: object) -> str:
+    """Reads `torch_dtype`, a name or a `torch.dtype`; None means float32.
+
+    Returns:
+        `float32`, `bfloat16` or `float16`; ValueError for anything else.
+    """
+    name = "float32" if value is None else str(value).removeprefix("torch.").lower()
+    if name not in DTYPE_NAMES:
+        raise ValueError(
+            f"torch_dtype={value!r}: expected 'float32', 'bfloat16' or 'float16', as str or "
+            "torch.dtype"
+        )
+    return DTYPE_NAMES[name]
 
 
 def parse_flag(name: str, value: object) -> bool:

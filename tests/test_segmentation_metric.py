@@ -79,6 +79,12 @@ def test_the_number_of_classes_is_the_models(expected):
     assert one.evaluate() == expected
 
 
+def test_values_to_ignore_are_given():
+    one = metric(ignored=(254, 1))
+    one.add({"class_map": np.array([[0, 0, 1]])}, {"classes": np.array([[0, 254, 1]])})
+    assert one.matrix.counts.sum() == 2  # a class counts
+
+
 def test_255_is_a_class_where_there_are_so_many():
     one = metric(num_classes=300)
     one.add({"class_map": np.array([[255]])}, {"classes": np.array([[255]])})

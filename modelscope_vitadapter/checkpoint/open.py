@@ -117,7 +117,7 @@ def _what_it_is(head: bytes) -> str:
     if head.lstrip().startswith(b"<"):
         return "is a web page, probably an error answer of the server that it was downloaded from"
     if head.startswith(b"\x80"):
-        return "is a pickle but not a checkpoint that torch.save wrote, or it is cut short"
+        return "is a pickle, but none of torch.save and its pickle_protocol 2, or is cut short"
     return f"is of an unknown format (it begins with {head[:32]!r})"
 
 

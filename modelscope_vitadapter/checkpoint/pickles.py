@@ -121,6 +121,9 @@ def read_pickle(file: Checkpoint, data: bytes, start: int) -> Pickled:
     Raises `CheckpointError` where it asks for other functions or classes than weights need, is
     damaged, cut short, too long, or of another protocol than 2.
     """
+    if data[start : start + 1] == b"\x80" and data[start + 1 : start + 2] > b"\x02":
+        problem = f"was saved with pickle_protocol={data[start + 1]}, expected 2, torch.save's own"
+        raise file.error(problem, "Save its state_dict() again without that option")
     try:
         harmless, foreign, end = _with_stand_ins(data[:MAX_BYTES], start)
         if not foreign:

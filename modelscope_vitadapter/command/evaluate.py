@@ -20,6 +20,8 @@ from modelscope_vitadapter.command.data_arguments import (
     data_options,
     data_source,
 )
+from modelscope_vitadapter.config.settings import parse_adapter_form
+from modelscope_vitadapter.validation import parse_count, parse_dtype_name
 
 HELP = "measure a model on a dataset"
 
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--device", help="cpu, gpu, cuda:N or another device of PyTorch")
     group.add_argument("--dtype", help="float32 (default), bfloat16 or float16")
-    group.add_argument("--adapter-form", help="builtin (default) or authors, see the README")
+    group.add_argument("--adapter-form", help="builtin (default) or authors, see docs/usage.md")
     group.add_argument("--window-batch-size", type=int, metavar="N", help="default: automatic")
     text = "execute mmcv_config.py where it can't be read as data"
     group.add_argument("--trust-remote-code", action="store_true", help=text)
@@ -52,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates, shows and writes the result; of several processes the first shows and writes."""
+    parse_dtype_name(arguments.dtype)  # told before much is imported
+    parse_adapter_form(arguments.adapter_form)
+    for name in ("limit", "window_batch_size"):
+        if getattr(arguments, name) is not None:
+            parse_count(name, getattr(arguments, name))
     # Only warnings: notes of ModelScope would stand between progress bar and table.
     os.environ.setdefault("MODELSCOPE_LOG_LEVEL", "30")
     from modelscope_vitadapter.evaluation.evaluate import evaluate

@@ -1,4 +1,4 @@
-"""Fine-tunes a model on a data set with labels, with the paper's recipe.
+"""Fine-tunes a model on a dataset with labels, with the paper's recipe.
 
 Used as:
   vitadapter train my_model my_data --output run --iters 2000
@@ -6,7 +6,7 @@ Used as:
   vitadapter train my_model my_data --output run --resume
   torchrun --nproc_per_node=4 -m modelscope_vitadapter train my_model my_data --output run
 
-The data set's parts train and val are used; my_data/classes.txt names the classes, one a line. The
+The dataset's parts train and val are used; my_data/classes.txt names the classes, one a line. The
 best model by mIoU is OUTPUT/output_best, the last one OUTPUT/output: both are model directories for
 pipeline() and for `vitadapter evaluate`. Ctrl-C ends after the running step, with a checkpoint.
 """
@@ -23,6 +23,7 @@ from modelscope_vitadapter.command.data_arguments import (
     data_options,
     data_source,
 )
+from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.training.train_config import (
     CROP,
@@ -34,7 +35,7 @@ from modelscope_vitadapter.training.train_config import (
     options_of,
 )
 
-HELP = "fine-tune a model on a labelled data set"
+HELP = "fine-tune a model on a labelled dataset"
 
 STOPPED = 130
 """Exit code of a run that was stopped, as shells have it for Ctrl-C."""
@@ -79,12 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     add_data_arguments(parser)
-    group = parser.add_argument_group("parts of the data set")
+    group = parser.add_argument_group("parts of the dataset")
     for option, part in (("--train-split", "train"), ("--val-split", "val")):
         text = f"default: {part}; '' for all of it"
         group.add_argument(option, default=part, metavar="NAME", help=text)
     group.add_argument(
-        "--val-data", metavar="DATA", help="evaluate on another data set, read in the same way"
+        "--val-data", metavar="DATA", help="evaluate on another dataset, read in the same way"
     )
     group.add_argument("--no-evaluation", action="store_true", help="train without a part val")
     group.add_argument("--no-check", action="store_true", help="don't look for problems first")
@@ -100,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--crop", type=int, metavar="N", help=text)
     text = "what stays as it is: beit leaves adapter and head, backbone leaves the head"
     group.add_argument("--freeze", choices=FREEZE_CHOICES, default="nothing", help=text)
-    group.add_argument("--adapter-form", help="builtin (default) or authors, see the README")
+    group.add_argument("--adapter-form", help="builtin (default) or authors, see docs/usage.md")
     group = parser.add_argument_group("run")
     group.add_argument("--device", default="gpu", help="gpu (default), cpu or cuda:N")
     _add_options(group, "run")
@@ -123,6 +124,9 @@ def run(arguments: argparse.Namespace) -> int:
     if recipe.get("clip_norm") == 0:
         recipe["clip_norm"] = None
     TrainConfig().changed("recipe", recipe).changed("run", options)  # told before much is imported
+    parse_adapter_form(arguments.adapter_form)
+    if arguments.beit is not None and not Path(arguments.beit).is_file():
+        raise FileNotFoundError(f"--beit: there is no file '{arguments.beit}'")
     if arguments.crop is not None:
         check("crop", arguments.crop, CROP)
     names = None if arguments.classes is None else Path(arguments.classes)
@@ -179,7 +183,7 @@ def _given(arguments: argparse.Namespace, part: str) -> dict[str, Any]:
 
 
 def _evaluation_data(arguments: argparse.Namespace, data: Any) -> Any:
-    """What is evaluated on: nothing, another data set, or a part of the one that is trained on."""
+    """What is evaluated on: nothing, another dataset, or a part of the one that is trained on."""
     from modelscope_vitadapter.datasets.open_dataset import has_splits
 
     if arguments.no_evaluation:
@@ -188,7 +192,7 @@ def _evaluation_data(arguments: argparse.Namespace, data: Any) -> Any:
         return data_source(arguments.val_data)
     if not has_splits(data):
         raise DataSetError(
-            f"data set {arguments.data!r} has no parts: all of it would be trained on, and nothing "
+            f"dataset {arguments.data!r} has no parts: all of it would be trained on, and nothing "
             "left to evaluate on. Give --val-data DATA, or --no-evaluation"
         )
     return data

@@ -23,7 +23,12 @@ MAX_LEVELS = 50  # of dicts, lists and tuples inside one another
 
 _CALLS = ("dict", "int", "range", "sum")
 _FUNCTIONS = (ast.AsyncFunctionDef, ast.FunctionDef, ast.GeneratorExp, ast.Lambda)
-_BIND_ANY = {"*", "__builtins__", "eval", "exec", "globals", "locals", "vars"}
+_BIND_ANY = {
+    *("*", "__builtins__", "__dict__", "__globals__", "__import__", "eval", "exec", "f_globals"),
+    *("getattr", "globals", "locals", "modules", "setattr", "vars"),
+}
+"""Names, attributes' among them, by which a text can bind any name."""
+
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -240,6 +245,8 @@ def _names_in(parts: list[ast.AST]) -> tuple[set[str], set[str]]:
             names.add(part.id)
             if not isinstance(part.ctx, ast.Load):
                 bound.add(part.id)
+        elif isinstance(part, ast.Attribute):
+            names |= {part.attr} & _BIND_ANY
         elif isinstance(part, ast.Global | ast.Nonlocal):
             bound.update(part.names)
         else:  # imports, definitions, `except` and patterns

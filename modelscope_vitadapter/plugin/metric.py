@@ -26,13 +26,17 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
 
     Args:
         num_classes: K; by default that of the model of `trainer`, which ModelScope sets.
+        ignored: values of true classes that are not counted; of them, ids of classes are counted.
         **kwargs: what ModelScope passes on.
     """
 
     trainer: Any = None
 
-    def __init__(self, num_classes: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, num_classes: int | None = None, ignored: Sequence[int] = (-1, 255), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self.ignored = tuple(ignored)
         self.matrix = None if num_classes is None else ConfusionMatrix(num_classes)
 
     def add(self, outputs: Any, inputs: Any) -> None:
@@ -55,8 +59,8 @@ class VitAdapterSegmentationMetric(Metric):  # type: ignore[misc]  # ModelScope 
                 "images; expected one for each"
             )
         for prediction, truth in zip(predictions, truths, strict=True):
-            ignored = (truth == 255) & (matrix.num_classes <= 255)
-            matrix.update(prediction, np.where(ignored, np.int64(-1), truth))
+            ids = [one for one in self.ignored if not 0 <= one < matrix.num_classes]
+            matrix.update(prediction, np.where(np.isin(truth, ids), np.int64(-1), truth))
 
     def evaluate(self) -> dict[str, float]:
         """The metrics over all that was added, shares from 0 to 1; NaN where nothing was."""

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
+from modelscope_vitadapter.checkpoint.load import load_into
 from modelscope_vitadapter.checkpoint.model_directory import CHECKPOINT_NAMES
 from modelscope_vitadapter.checkpoint.save import save_state_dict, written_aside
 from modelscope_vitadapter.errors import CheckpointError, CheckpointNotFoundError
+from modelscope_vitadapter.network.build import build_network
 from modelscope_vitadapter.training.train_config import checkpoint_files
 
 WEIGHTS_NAME, RESULT_NAME = CHECKPOINT_NAMES[0], "eval_result.txt"
@@ -76,13 +78,10 @@ def load_checkpoint(trainer: Any, checkpoint: Path) -> None:
 
 def load_weights(trainer: Any, checkpoint: Path) -> None:
     """Copies a checkpoint's weights into the model's own tensors; raises CheckpointError."""
-    path = checkpoint_files(checkpoint)[0]
-    try:
-        trainer.model.model.load_state_dict(_read(path, mmap=True))
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"'{path}' holds another network's weights: {error}. Give a checkpoint of this run."
-        ) from error
+    with torch.device("meta"):
+        stored = build_network(trainer.model.segmenter.config.settings)
+    load_into(stored, checkpoint_files(checkpoint)[0])
+    trainer.model.model.load_state_dict(stored.state_dict())
 
 
 def _parts(trainer: Any) -> dict[str, Any]:
@@ -92,7 +91,7 @@ def _parts(trainer: Any) -> dict[str, Any]:
     return {"optimizer": step.optimizer, "schedule": step.schedule, "scaler": step.scaler, **hooks}
 
 
-def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     """A file's plain data and tensors; nothing in it is executed."""
     if not path.is_file():
         raise CheckpointNotFoundError(
@@ -100,9 +99,11 @@ def _read(path: Path, *, mmap: bool = False) -> dict[str, Any]:
             "start from weights alone, give their directory as the model."
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes raise whatever they lead to
         raise CheckpointError(
-            f"'{path}' can't be read: {error}. Resume from an earlier checkpoint."
+            f"'{path}' is damaged, or no training state of this version ({type(error).__name__}). "
+            "Resume from an earlier checkpoint, or begin a run with its weights' directory "
+            "(output) as the model."
         ) from error
     return content if isinstance(content, dict) else {}

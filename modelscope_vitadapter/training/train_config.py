@@ -99,7 +99,7 @@ class TrainConfig:
         False, SWITCH, "queries and predictors have the rate of the patch embedding"
     )
     warmup_iters: int | None = _option(
-        None, COUNT_OR_0, "steps in which the rate rises; default: 1500, or a tenth of the run"
+        None, COUNT_OR_0, "steps in which the rate rises; default: 1500, at most a tenth of the run"
     )
     warmup_ratio: float = _option(1e-6, SHARE, "of the rate, where it begins to rise")
     power: float = _option(1.0, ABOVE_0, "exponent of the polynomial along which the rate falls")

@@ -187,7 +187,11 @@ FILES = {
     "text": (lambda: b"weights", "unknown format .*'weights'"),
     "a web page": (lambda: b"\n <html>404", "web page"),
     "a git-lfs pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-    "a pickle": (lambda: b"\x80\x02" + BAIT + b".", "a pickle but not a checkpoint"),
+    "a pickle": (lambda: b"\x80\x02" + BAIT + b".", "is a pickle, but none of torch"),
+    "another protocol": (
+        lambda: repacked(SAVED, lambda name, data: data.replace(b"\x80\x02", b"\x80\x04", 1)),
+        "pickle_protocol=4, expected 2",
+    ),
     "old, big-endian": (lambda: OLD.replace(LITTLE, LITTLE[:-1] + b"\x89"), "little-endian"),
     "old, another size": (lambda: OLD.replace(TWELVE, THIRTEEN, 1), "not what tensors need"),
     "old, a machine without `get`": (lambda: MAGIC + NO_GET + AFTER_MACHINE, LOADS),

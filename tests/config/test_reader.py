@@ -74,6 +74,8 @@ REBOUND = [
     "for CLASSES in []: pass", "if True:\n    CLASSES = []", "import a.b as CLASSES", "del CLASSES",
     "import CLASSES.a", "from a import CLASSES", "from a import *", "def CLASSES(): pass",
     "class CLASSES: pass", "globals()['CLASSES'] = 1", "exec('CLASSES = []')",
+    "import builtins\nbuiltins.exec('CLASSES = []')", "f.__globals__['CLASSES'] = []",
+    "import sys\nsys.modules[__name__].CLASSES = []",
     "with a as CLASSES: pass", "try: pass\nexcept E as CLASSES: pass", "x = (CLASSES := [])",
     "x = [CLASSES := i for i in [1]]", "match a:\n    case [*CLASSES]: pass",
     "match a:\n    case {**CLASSES}: pass", "match a:\n    case CLASSES: pass",
