@@ -1,1 +1,1 @@
-"""Reading and writing the weights of a model directory; of this package only errors and logs."""
+"""Reading and writing the weights of a model directory, without ModelScope."""

@@ -17,6 +17,7 @@ from modelscope_vitadapter.inference.memory import (
     release_cached_memory,
 )
 from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.network.segmentor import SIZE_DIVISOR
 
 MAX_BATCH = 8
 """Windows in a batch at most: a GPU is busy by then."""
@@ -37,9 +38,6 @@ BYTES_PER_CHANNEL = 5
 Most of it are maps at a quarter of the window's size with all channels, C / 16 floats for each
 pixel: about 17 of them at once in the plain network (counted over the full-size model's live
 tensors: 3.2 GiB for one more window of 896 x 896 with C = 1024), taken as 20."""
-
-SIZE_DIVISOR = 32
-"""Windows are padded to multiples of it inside the network."""
 
 logger = get_logger()
 

@@ -1,1 +1,1 @@
-"""Fine-tuning: criterion, augmentation, batches, optimiser and the trainer that joins them."""
+"""Fine-tuning: criterion, augmentation, batches, optimiser; `plugin.trainer` joins them."""

@@ -11,11 +11,8 @@ from modelscope_vitadapter.devices import processor_features
 
 BAND_ROWS = 825
 """Rows of a band of tokens: 14 rows of the 56 x 56 grid of an 896 x 896 window, and some to spare,
-so that its 3137 tokens and the 16464 of its pyramid make bands of nearly that height.
-
-Measured with the full-size model: 784 rows take 3 MB at 1024 channels and 13 MB in a feed-forward
-network, which stays in the cache and below what the C library returns to the system after each use.
-"""
+so that its 3137 tokens and the 16464 of its pyramid make bands of nearly that height. 784 rows take
+3 MB at 1024 channels and 13 MB in a feed-forward network, which stays in the cache."""
 
 
 @lru_cache(maxsize=1)

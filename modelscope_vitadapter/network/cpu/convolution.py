@@ -10,19 +10,14 @@ from modelscope_vitadapter.network.cpu.linear import PackedLinear
 from modelscope_vitadapter.network.cpu.maps import Shape
 
 GATHERED_ROWS = 896
-"""Cells of a band: 4 rows of the 224 x 224 map of an 896 x 896 window.
-
-Their neighbourhoods take 17 MB in bfloat16 at 1024 channels; more rows are 2 % faster.
-"""
+"""Cells of a band: 4 rows of an 896 x 896 window's finest map, whose neighbourhoods take 17 MB in
+bfloat16 at 1024 channels."""
 
 TILE = 4
 """Outputs of a tile along each axis; it reads TILE + 2 inputs."""
 
 TILES = 112
-"""Tiles of a band: 8 rows of the 224 x 224 map of an 896 x 896 window.
-
-The 36 products of a band take 17 MB at 1024 channels; twice as many tiles are no faster.
-"""
+"""Tiles of a band: 8 rows of that map, whose 36 products take 17 MB at 1024 channels."""
 
 # The paper's G for F(4 x 4, 3 x 3): from a filter's rows to those of its transform.
 _FILTER_TRANSFORM = (
