@@ -71,6 +71,7 @@ def evaluated(model, source, folder, endpoint=DEAD_ENDPOINT):
     return process.stdout, content["confusion_matrix"]
 
 
+@pytest.mark.slow
 def test_modelscopes_hub(scenes, tmp_path):
     columns, expected = scenes
     files = {"someone/drawn": dataset_files("drawn", "validation", columns)}

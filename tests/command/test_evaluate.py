@@ -66,6 +66,7 @@ def test_metrics_on_the_terminal_in_json_and_as_a_plot(scenes, expected, tmp_pat
     assert written(output)["mIoU"] == expected.metrics.mIoU
 
 
+@pytest.mark.slow
 def test_two_processes_print_one_table_with_the_same_metrics(scenes, expected, tmp_path):
     arguments = [TINY_MODEL, scenes, "--device", "cpu", "--output", tmp_path]
     result = run(*TORCHRUN, "-m", "modelscope_vitadapter", "evaluate", *arguments)

@@ -20,7 +20,9 @@ from tests.plugin.children import GOLDEN_MODEL
 PICTURE_HOST = "https://modelscope.oss-cn-beijing.aliyuncs.com"
 
 
-@pytest.mark.parametrize("name", ["model_card.py", "model_card_dataset.py"])
+@pytest.mark.parametrize(
+    "name", ["model_card.py", pytest.param("model_card_dataset.py", marks=pytest.mark.slow)]
+)
 def test_the_model_cards_scripts_draw_what_the_builtin_model_draws(name, installed, tmp_path):
     picture = GOLDEN_MODEL / "flower.png"
     dataset_name = CARD_DATASET_ID.split("/")[1]

@@ -69,6 +69,7 @@ def test_segments_unseen_scenes_of_other_textures_and_sizes(segmentor):
     assert mean_iou(pairs, len(scenes.CLASSES)) > 0.9
 
 
+@pytest.mark.slow
 def test_bfloat16_gives_the_answer_of_float32_but_for_few_pixels(segmentor, monkeypatch):
     # also where the processor has no instructions for it and float32 would be taken
     monkeypatch.setattr(segmentor.model.segmenter, "dtype", torch.bfloat16)

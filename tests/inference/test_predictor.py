@@ -112,7 +112,7 @@ SIDES = st.integers(1, 150)
 FLIPS = st.sampled_from([None, "horizontal", "vertical"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.tuples(SIDES, SIDES), FLIPS), min_size=1, max_size=3),
     st.tuples(SIDES, SIDES),

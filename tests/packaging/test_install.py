@@ -82,6 +82,7 @@ def test_start_loads_nothing_of_weight(installed):
     assert loaded() - loaded(MODELSCOPE_VITADAPTER="0") == names
 
 
+@pytest.mark.slow
 def test_without_site_an_explicit_import_does_it(installed):
     paths = (installed.site_packages / "aa_parent.pth").read_text("utf-8").splitlines()
     paths.append(str(installed.site_packages))

@@ -76,7 +76,9 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "order", [pytest.param(one, marks=pytest.mark.slow if "swinL" in one else []) for one in ORDERS]
+)
 def test_order(order, tmp_path):
     swinl_model(tmp_path / "swinl")
     run_child("".join(ORDERS[order]), tmp_path)

@@ -157,6 +157,7 @@ class ModelTests:
                     expected = torch.from_numpy(answers[f"{name}/window0_{part}"])
                     assert relative_error(value, expected) < 1e-4, (folder.name, name, part)
 
+    @pytest.mark.slow
     def test_the_compiler_takes_it_in_one_graph(self):
         torch._dynamo.reset()
         network = network_of(self.config(self.SHALLOW))
