@@ -11,6 +11,8 @@ PACKAGE := $(VENV)/.package
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 ARGS ?=
+# What takes long to set up is shared by the tests of a file, so a file stays with one worker.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: demo test test-all lint install clean fuzz bench bench-env
 
@@ -36,10 +38,12 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" --cov --cov-report=term-missing $(ARGS)
+	$(PYTEST) -m "not slow" $(COVERAGE) $(ARGS)
 
+# Prerequisites see the variable, too.
+test-all: COVERAGE = --cov --cov-report=term-missing
 test-all: test
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 # New examples for property tests, which hypothesis marks; other runs draw the same ones every time.
 fuzz: $(STAMP)
