@@ -71,7 +71,7 @@ def processor_features() -> Mapping[str, Any]:
 def usable_dtype(wanted: torch.dtype, device: torch.device) -> torch.dtype:
     """The type to compute in: `wanted`, or float32 on a CPU that would have to emulate it.
 
-    Emulation costs accuracy and as a rule time as well. The warning comes once in a process.
+    Emulation costs accuracy and as a rule time as well. Of each type is warned once in a process.
     """
     if device.type != "cpu" or wanted is torch.float32:
         return wanted

@@ -208,9 +208,10 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
     @torch.no_grad()
     def _keep_track(self, mean: Tensor, variance: Tensor) -> None:
         """Moves the running statistics, as `torch.nn.BatchNorm2d` does."""
+        assert self.momentum is not None  # None, a mean over all batches, is nowhere set
         for name, batch in (("running_mean", mean), ("running_var", variance)):
             running = self.get_buffer(name)
-            running.lerp_(batch.to(running), self.momentum or 0.0)
+            running.lerp_(batch.to(running), self.momentum)
         self.get_buffer("num_batches_tracked").add_(1)
 
 
