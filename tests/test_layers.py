@@ -13,7 +13,7 @@ ROOT = Path(modelscope_vitadapter.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 LAYERS = [
-    {"version", "_boot", "errors", "logs", "validation", "devices", "distributed"},
+    {"version", "_boot", "errors", "logs", "hints", "validation", "devices", "distributed"},
     {"config"},
     {"checkpoint"},
     {"network"},
@@ -36,7 +36,7 @@ EXCEPTIONS = {
     "network/build.py": {"config"},
 }
 
-GROUND = {"version", "errors", "logs", "validation"}
+GROUND = {"version", "errors", "logs", "hints", "validation"}
 """Files that import the standard library only, since commands need them before anything heavy."""
 
 NETWORK_MAY = {"network", "devices", "errors", "logs"}

@@ -9,6 +9,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from modelscope_vitadapter.hints import on_command_line
 from modelscope_vitadapter.version import __version__
 
 SUBCOMMANDS = ("evaluate", "train")
@@ -25,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     arguments = build_parser().parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
+        with on_command_line():
+            code: int = arguments.run(arguments)
     except KeyboardInterrupt:
         code, text = INTERRUPTED, "stopped"
     except Exception as error:  # whatever it is, a user reads one line

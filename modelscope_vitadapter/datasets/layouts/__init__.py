@@ -1,0 +1,1 @@
+"""Layouts that datasets have on disk, a module for each."""
