@@ -10,7 +10,7 @@ A layout is a module of this folder with
   None where there are none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ class Found:
     """Images and label maps, as a layout has them."""
 
     pairs: Sequence[tuple[Any, Any]]
-    """`(image, label map)` in forms that `Sample` takes: paths, or a `DrawnLabels` for the latter."""
+    """`(image, label map)`: paths, in place of the latter also a `DrawnLabels`."""
     classes: tuple[str, ...] | None = None
     """Names of the classes by id, where the files tell them."""
     label_ids: LabelIds | None = None
@@ -39,9 +39,8 @@ class Layout(Protocol):
     NAME: str
     LOOK: str
 
-    def splits(self, root: Path) -> list[str] | None: ...
-
-    def find(self, root: Path, split: str | None) -> Found: ...
+    splits: Callable[[Path], list[str] | None]
+    find: Callable[[Path, str | None], Found]
 
 
 class DrawnLabels(Protocol):
