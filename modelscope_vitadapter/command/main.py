@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from modelscope_vitadapter.hints import on_command_line
 from modelscope_vitadapter.version import __version__
 
-SUBCOMMANDS = ("evaluate", "train")
+SUBCOMMANDS = ("data", "evaluate", "train")
 """Names of modules of this folder."""
 
 FAILED, INTERRUPTED = 2, 130

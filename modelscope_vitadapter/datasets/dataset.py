@@ -8,8 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from PIL import Image
+
 from modelscope_vitadapter.datasets.label_ids import LabelIds
 from modelscope_vitadapter.images.naming import describe
+from modelscope_vitadapter.images.options import DEFAULT, ReadOptions
 from modelscope_vitadapter.validation import shorten
 
 EMPTY = "the dataset is empty: expected at least one image with a label map"
@@ -23,6 +27,7 @@ class Sample:
     image: object  # anything that `images.reading.read_image` takes
     label: object  # anything that `label_maps.read_label_map` takes
     label_name: str
+    options: ReadOptions = DEFAULT  # how the image is read
 
 
 class SegmentationDataset(Protocol):
@@ -48,11 +53,15 @@ def classes_of(dataset: SegmentationDataset) -> tuple[str, ...] | None:
 
 
 def identity_of(dataset: SegmentationDataset) -> str:
-    """A text that tells a dataset from others, as far as it can without reading the images."""
+    """A text that tells a dataset from others: a digest of what it refers to, in its order."""
     identity = getattr(dataset, "identity", None)
     if identity is not None:
         return str(identity)
-    return f"{type(dataset).__qualname__}, {len(dataset)} images, {dataset.label_ids}"
+    digest = hashlib.sha256(f"{type(dataset).__qualname__}{dataset.label_ids}".encode())
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        digest.update(_identity(sample.image) + _identity(sample.label))
+    return f"{len(dataset)} images, {digest.hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,9 @@ class PairedDataset:
     element: str | None = "pair"  # a pair in messages, with its index; None: its paths say enough
     root: Path | None = None  # of paths in `identity`, so that a copied dataset is the same
     fingerprint: str | None = None  # tells the pairs from others; None to look at each for that
+    options: ReadOptions = DEFAULT
+    layout: str | None = None  # what it was recognised as
+    ids_are_told: bool = False  # whether somebody said what ids mean, so that it is no guess
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -73,30 +85,43 @@ class PairedDataset:
     def __getitem__(self, index: int) -> Sample:
         image, label = self.pairs[index]
         if self.element is None:
-            return Sample(str(image), image, label, f"label map {str(label)!r}")
+            name = f"label map {str(getattr(label, 'identity', label))!r}"
+            return Sample(str(image), image, label, name, self.options)
         paths = [f" ({shorten(path)})" if path else "" for path in map(_path_in, (image, label))]
         place = f"{self.element} {index}"
-        return Sample(place + paths[0], image, label, f"label map of {place}{paths[1]}")
+        name = f"label map of {place}{paths[1]}"
+        return Sample(place + paths[0], image, label, name, self.options)
 
     @cached_property
     def identity(self) -> str:
-        """Changes with what the pairs refer to and with the meaning of ids."""
-        digest = hashlib.sha256(f"{self.label_ids}{self.fingerprint}".encode())
+        """Changes with what the pairs refer to, with their order and with the meaning of ids."""
+        text = f"{self.label_ids}{self.options}{self.fingerprint}"
+        digest = hashlib.sha256(text.encode())
         for index in range(0 if self.fingerprint is not None else len(self)):
             for reference in self.pairs[index]:
-                digest.update(self._identity_of(reference).encode("utf-8", "surrogateescape"))
+                digest.update(_identity(reference, self.root))
         return f"{len(self)} images, {digest.hexdigest()[:16]}"
 
-    def _identity_of(self, reference: object) -> str:
-        """Path and size of a file; of anything else its form."""
-        found = _path_in(reference)
-        if not found:
-            return f"{describe(reference)}\0"
+
+def _identity(reference: Any, root: Path | None = None) -> bytes:
+    """Path and size of a file, from `root` on; of what lies in memory a digest of its content."""
+    if isinstance(reference, Mapping) and reference.get("bytes") is not None:
+        reference = reference["bytes"]
+    found = _path_in(reference)
+    if found:
         path = Path(found)
         size = path.stat().st_size if path.is_file() else -1
-        if self.root is not None and path.is_relative_to(self.root):
-            path = path.relative_to(self.root)
-        return f"{path.as_posix()}\0{size}\0"
+        if root is not None and path.is_relative_to(root):
+            path = path.relative_to(root)
+        return f"{path.as_posix()}\0{size}\0".encode("utf-8", "surrogateescape")
+    if hasattr(reference, "identity"):  # drawn labels
+        return f"{reference.identity}\0".encode()
+    content = b""
+    if isinstance(reference, bytes | bytearray | memoryview):
+        content = bytes(reference)
+    elif isinstance(reference, Image.Image) or hasattr(reference, "__array__"):
+        content = np.ascontiguousarray(np.asarray(reference)).tobytes()
+    return describe(reference).encode() + hashlib.sha256(content).digest()
 
 
 def _path_in(reference: object) -> str:

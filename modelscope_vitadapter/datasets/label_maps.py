@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,19 @@ from PIL import Image
 
 from modelscope_vitadapter.datasets.label_ids import IGNORED, UNKNOWN, LabelIds
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError, ImageNotFoundError
+from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.images.decode import open_image
 from modelscope_vitadapter.images.reading import read_bytes, stored_image
 from modelscope_vitadapter.validation import listing
 
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF", "HEIF")
 """Formats that may change ids when they are saved."""
+
+COLOURED = ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
+"""Modes of colours; some programs write ids as equal red, green and blue."""
+
+Colours = tuple[tuple[int, int, int, int], ...]
+"""See `LabelIds.colours`."""
 
 MODES = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B", "I;16N")
 """Modes of Pillow that hold one number a pixel: bits, 8 bits, palette indexes, 32 and 16 bits."""
@@ -25,29 +33,36 @@ TABLE_SIZE = 2**16
 _EXPECTED = "expected one id for each pixel: a PNG of one channel (8 or 16 bits) or with a palette"
 
 
-def read_label_map(source: object, name: str) -> NDArray[np.integer]:
+def read_label_map(
+    source: object, name: str, *, colours: Colours | None = None, max_pixels: int | None = None
+) -> NDArray[np.integer]:
     """Reads the ids of a label map, `(H, W)` integers as stored.
 
-    Of an image with a palette the indexes count, not the colours. The orientation of EXIF is
-    never applied.
+    Of an image with a palette the indexes count, not the colours; of one whose red, green and blue
+    are equal everywhere, that value. The orientation of EXIF is never applied.
 
     Args:
         source: path (str or Path), URL (http or https), the bytes of an image file, a PIL image,
-            a `(H, W)` or `(H, W, 1)` array of integers or bools, or a `stored_image`.
+            a `(H, W)`, `(H, W, 1)` or `(1, H, W)` array or tensor of integers or bools, a
+            `stored_image`, or `layouts.layout.DrawnLabels`.
         name: how error messages call it.
+        colours: see `LabelIds.colours`; then the map holds colours, and ids may be `IGNORED`.
+        max_pixels: see `images.options.ReadOptions`.
 
     Raises:
         DataSetNotFoundError: there is no such file.
-        DataSetError: it can't be read, or holds colours in place of ids.
+        DataSetError: it can't be read, or holds colours that stand for nothing.
     """
     if isinstance(source, Mapping):
         source = stored_image(source)
     try:
         if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
-            with open_image(read_bytes(source), name) as image:
-                source = _ids_of(image, name)
+            with open_image(read_bytes(source), name, max_pixels) as image:
+                source = _ids_of(image, name, colours)
         elif isinstance(source, Image.Image):
-            source = _ids_of(source, name)
+            source = _ids_of(source, name, colours)
+        elif hasattr(source, "identity") and hasattr(source, "ids"):
+            source = source.ids()
     except DataSetError:
         raise
     except ImageNotFoundError as error:
@@ -57,8 +72,10 @@ def read_label_map(source: object, name: str) -> NDArray[np.integer]:
             f"{name} can't be read ({type(error).__name__}: {error}); {_EXPECTED}"
         ) from error
     array: NDArray[Any] = np.asarray(source)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
+    if array.ndim == 3 and 1 in (array.shape[2], array.shape[0]):
+        array = array[:, :, 0] if array.shape[2] == 1 else array[0]
+    if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8:
+        array = _ids_of(Image.fromarray(array), name, colours)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "bui":
         raise DataSetError(
             f"{name} is an array of shape {array.shape}, {array.dtype}; expected (H, W) integers, "
@@ -67,18 +84,60 @@ def read_label_map(source: object, name: str) -> NDArray[np.integer]:
     return array.astype(np.uint8) if array.dtype == np.bool_ else array
 
 
-def _ids_of(image: Image.Image, name: str) -> NDArray[Any]:
+def _ids_of(image: Image.Image, name: str, colours: Colours | None) -> NDArray[Any]:
     if image.format in LOSSY:
         raise DataSetError(
             f"{name} is a {image.format}, which changes ids when it is saved; {_EXPECTED}. "
             "Export it anew as PNG from where it was drawn"
         )
+    if colours is not None and image.mode in (*COLOURED, "P", "L", "1"):
+        return ids_of_colours(np.asarray(image.convert("RGB")), colours, name)
+    if image.mode == "LA":
+        image = image.getchannel("L")
+    if image.mode in COLOURED:
+        pixels = np.asarray(image.convert("RGB"))
+        if (pixels == pixels[:, :, :1]).all():
+            return pixels[:, :, 0]
     if image.mode not in MODES:
         raise DataSetError(
-            f"{name} holds colours (mode {image.mode}), no ids; {_EXPECTED}. Translate each "
-            "colour to its class id, or export it as indexes from where it was drawn"
+            f"{name} holds {'floats' if image.mode == 'F' else 'colours'} (mode {image.mode}), no "
+            f"ids; {_EXPECTED}. Say with {option('palette', 'FILE')} which colour is which class, "
+            "or export it as ids from where it was drawn"
         )
     return np.asarray(image)
+
+
+def holds_colours(path: Path) -> bool:
+    """Whether a file holds colours in place of ids, as its head says; False where it can't."""
+    try:
+        with open_image(read_bytes(path), str(path)) as image:
+            return image.mode in COLOURED
+    except Exception:  # what is wrong is said when it is read
+        return False
+
+
+def ids_of_colours(pixels: NDArray[np.uint8], colours: Colours, name: str) -> NDArray[np.int32]:
+    """The ids `(H, W)` of a map `(H, W, 3)` RGB; DataSetError for a colour that stands for none."""
+    known = sorted((red << 16 | green << 8 | blue, number) for red, green, blue, number in colours)
+    values, ids = np.array(known, np.int32).T
+    packed = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    places = np.minimum(np.searchsorted(values, packed), len(values) - 1)
+    strange = packed[values[places] != packed]
+    if strange.size:
+        found, counts = np.unique(strange, return_counts=True)
+        order = np.argsort(counts)[::-1]
+        shown = [f"{_hex(found[one])} ({counts[one]} pixels)" for one in order]
+        raise DataSetError(
+            f"{name} holds colours that stand for no class: {listing(shown)}; expected "
+            f"{listing([_hex(one) for one in values])}. Add them to {option('palette', 'FILE')}; "
+            "one called ignore is not counted"
+        )
+    result: NDArray[np.int32] = ids[places]
+    return result
+
+
+def _hex(packed: int) -> str:
+    return f"#{int(packed):06x}"
 
 
 def ids_to_classes(
@@ -106,11 +165,18 @@ def ids_to_classes(
         ignored = " or ".join(map(str, label_ids.ignored_among(num_classes))) or "no id"
         raise DataSetError(
             f"{name} holds ids that belong to no class: {found}; expected {expected}, and "
-            f"{ignored} for pixels that are not counted; correct the label map, or say with "
-            "label_ids (--label-ids) what its ids mean: 'reduce-zero' if they begin at 1 and 0 is "
-            "to be ignored, 'coco-stuff-182' for COCO-Stuff's original ids"
+            f"{ignored} for pixels that are not counted; correct the label map, or say what its "
+            f"ids mean: {option('label_ids', 'reduce-zero')} if they begin at 1 and 0 is to be "
+            f"ignored, {option('label_ids', _suggested(ids))} to name the class of each, "
+            f"{option('ignore_ids', int(unknown[0]))} for ids that are not counted, "
+            f"{option('label_ids', 'coco-stuff-182')} for COCO-Stuff's original ids"
         )
     return classes
+
+
+def _suggested(ids: NDArray[np.integer]) -> str:
+    """A mapping of the lowest ids, in their order, as an example."""
+    return ",".join(f"{one}:{number}" for number, one in enumerate(np.unique(ids)[:3].tolist()))
 
 
 def class_table(label_ids: LabelIds, num_classes: int) -> NDArray[np.int16]:
@@ -121,10 +187,12 @@ def class_table(label_ids: LabelIds, num_classes: int) -> NDArray[np.int16]:
         if highest >= num_classes:
             raise DataSetError(
                 f"the mapping of label ids leads to class {highest}, but there are {num_classes} "
-                f"classes (0 to {num_classes - 1}): another dataset, or another model, is needed"
+                f"classes (0 to {num_classes - 1}): another dataset, or another model, is needed, "
+                f"or {option('label_ids', 'as-is')} where its ids are class ids"
             )
         table[: len(label_ids.mapping)] = label_ids.mapping
     else:
         table[label_ids.first : label_ids.first + num_classes] = np.arange(num_classes)
+    table[np.isin(table, label_ids.excluded)] = IGNORED
     table[list(label_ids.ignored_among(num_classes))] = IGNORED
     return table

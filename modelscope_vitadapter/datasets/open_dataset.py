@@ -1,123 +1,199 @@
 """Whatever a caller hands over as a dataset, as one."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from modelscope_vitadapter.datasets import hugging_face
+from modelscope_vitadapter.datasets.class_files import read_classes
 from modelscope_vitadapter.datasets.dataset import PairedDataset, SegmentationDataset
-from modelscope_vitadapter.datasets.folders import folders_of_split, pair_up, usual_label_ids
-from modelscope_vitadapter.datasets.label_ids import LabelIds, parse_label_ids
-from modelscope_vitadapter.datasets.tables import SUFFIXES, read_rows, table_pairs
+from modelscope_vitadapter.datasets.files import chosen_split, subfolders
+from modelscope_vitadapter.datasets.label_ids import LabelIds, parse_ids, parse_label_ids
+from modelscope_vitadapter.datasets.layouts.registry import recognise
+from modelscope_vitadapter.datasets.on_disk import opened_files
+from modelscope_vitadapter.datasets.options import DataOptions, data_options
+from modelscope_vitadapter.datasets.palettes import read_palette
+from modelscope_vitadapter.datasets.sources import Opened
+from modelscope_vitadapter.datasets.tables import TABLE_SUFFIXES, read_rows, table_pairs
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
+from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.images.naming import describe
+from modelscope_vitadapter.images.options import ReadOptions
 
-CLASSES_FILE = "classes.txt"
-"""A class name a line, by id; beside the folders of images and label maps."""
+__all__ = ["has_splits", "open_dataset", "read_classes"]
 
 
-def open_dataset(
-    source: Any,
-    *,
-    split: str | None = None,
-    label_ids: str | LabelIds | None = None,
-    classes: Sequence[str] | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    skip_missing: bool = False,
-) -> SegmentationDataset:
+def open_dataset(source: Any, *, split: str | None = None, **options: Any) -> SegmentationDataset:
     """Opens a dataset; nothing of its images is read yet.
 
     Args:
-        source: a folder (see `folders.folders_of_split`), a pair of folders `(images, labels)`, a
-            file with a table of paths (see `tables.read_rows`), a list of `(image, label)` pairs
-            in any form, a table (`MsDataset`, a Hugging Face dataset, a list of dicts), a dict of
-            such tables by split, or an open dataset, which stays as it is.
-        split: which part of it; a name of a folder or of a table.
-        label_ids: what ids in label maps stand for: a `LabelIds`, `as-is` (class ids; 255 is not
-            counted), `reduce-zero` (1 is the first class, 0 is not counted), `coco-stuff-182`
-            (COCO-Stuff's original ids). By default `as-is`, but for COCO-Stuff's original label
-            maps, see `folders.usual_label_ids`.
-        classes: names of the classes by id; read from `classes.txt` of a folder if None.
-        image_column: of a table, the images' column; guessed by its name if None.
-        label_column: of a table, the label maps' column; guessed by its name if None.
-        skip_missing: of folders, leave images without a label map out.
+        source: a folder in one of the layouts of `layouts.registry`, a pair of folders `(images,
+            labels)`, a file with a table of paths (see `tables.read_rows`) or of annotations, a
+            list of `(image, label)` pairs in any form, a table (`MsDataset`, a Hugging Face
+            dataset, a list of dicts), a dict of such tables by split, a dataset of PyTorch whose
+            elements are `(image, label)`, or an open dataset, which stays as it is.
+        split: which part of it; `val` also stands for `validation`, and the like.
+        **options: see `options.DataOptions`.
 
     Raises:
         DataSetNotFoundError: a folder or a split does not exist.
         DataSetError: the source is none of these, is empty, or label maps are missing.
     """
     if hasattr(source, "label_ids") and hasattr(source, "__getitem__"):
-        opened: SegmentationDataset = source
-        return opened
-    ids = parse_label_ids(label_ids)
-    names = None if classes is None else tuple(classes)
-    if _is_folders(source):
-        return _open_files(source, split, ids, names, skip_missing)
-    if isinstance(source, str | os.PathLike):
-        source = read_rows(Path(source))
-    elif isinstance(source, Mapping):
-        source = _table_of_split(source, split)
-    if isinstance(source, Sequence) and source and not isinstance(source[0], Mapping):
-        for index, one in enumerate(source):
-            if not isinstance(one, tuple | list) or len(one) != 2:
-                text = f"element {index} (counted from 0) of the list is {describe(one)}"
-                raise DataSetError(f"{text}: expected a pair (image, label)")
-        return PairedDataset(source, ids or LabelIds(), names)
-    _check_indexed(source)
-    name = f"the {type(source).__name__}{f' of split {split!r}' if split else ''}"
-    table = table_pairs(source, image_column, label_column, name)
+        dataset: SegmentationDataset = source
+        return dataset
+    given = data_options(options)
+    opened = _opened(source, split, given)
+    classes = opened.classes if given.classes is None else tuple(given.classes)
+    label_ids, names = _label_ids(opened, given)
+    classes = classes or names
+    excluded = _excluded(given.exclude_classes, classes)
+    if excluded:
+        label_ids = replace(label_ids, excluded=(*label_ids.excluded, *excluded))
     return PairedDataset(
-        table, ids or LabelIds(), names, name, element="row", fingerprint=table.fingerprint
+        opened.pairs,
+        label_ids,
+        classes,
+        opened.name,
+        opened.element,
+        opened.root,
+        opened.fingerprint,
+        ReadOptions(given.max_pixels, given.exif, given.bands, given.value_range),
+        opened.layout,
+        ids_are_told=any(
+            one is not None
+            for one in (given.label_ids, given.ignore_ids, given.palette, opened.label_ids)
+        ),
     )
 
 
-def has_splits(source: Any) -> bool:
+def parts_of(source: Any, **options: Any) -> list[str]:
+    """The names of a source's parts, as `split` takes them; none where it has no parts."""
+    given = data_options(options)
+    if not has_splits(source, **options):
+        return []
+    if isinstance(source, Mapping):
+        return [str(one) for one in source]
+    if isinstance(source, tuple):
+        names = [set(subfolders(Path(one))) for one in source]
+        return sorted(set.intersection(*names))
+    if hugging_face.is_saved(Path(source)):
+        return parts_of(hugging_face.load_saved(Path(source)), **options)
+    return [] if given.pairs is not None else recognise(Path(source), given.layout)[2]
+
+
+def has_splits(source: Any, **options: Any) -> bool:
     """Whether `split` tells parts of a source from each other; see `open_dataset`."""
+    given = data_options(options)
+    if given.list is not None:
+        return False
+    if given.pairs is not None:
+        return any("{split}" in one for one in given.pairs)
     return isinstance(source, Mapping) or _is_folders(source)
 
 
 def _is_folders(source: object) -> bool:
-    """Whether a source is a path, of no table, or `(images, labels)`, of which none is a file."""
+    """Whether a source is a path of a folder, or `(images, labels)`, of which none is a file."""
     if isinstance(source, tuple) and len(source) == 2:
         return all(isinstance(one, str | os.PathLike) and not Path(one).is_file() for one in source)
     if not isinstance(source, str | os.PathLike):
         return False
-    return not (Path(source).suffix.lower() in SUFFIXES and Path(source).is_file())
+    return not Path(source).is_file() and Path(source).suffix.lower() not in TABLE_SUFFIXES
 
 
-def _open_files(
-    source: Any,
-    split: str | None,
-    label_ids: LabelIds | None,
-    classes: tuple[str, ...] | None,
-    skip_missing: bool,
-) -> PairedDataset:
-    if isinstance(source, tuple):
-        images, labels = (Path(one, split or "") for one in source)
-        root = Path(os.path.commonpath([images.absolute(), labels.absolute()]))
-        name, classes_file = images.name, labels / CLASSES_FILE
-    else:
-        root = Path(source)
-        images, labels, found = folders_of_split(root, split)
-        name = f"{root.name}/{found}" if found else root.name
-        classes_file = root / CLASSES_FILE
-    pairs = pair_up(images, labels, skip_missing=skip_missing)
-    ids = label_ids or usual_label_ids(pairs, labels)
-    classes = classes or read_classes(classes_file)
-    return PairedDataset(pairs, ids, classes, name, element=None, root=root)
+def _opened(source: Any, split: str | None, given: DataOptions) -> Opened:
+    if _is_folders(source) or isinstance(source, str | os.PathLike):
+        is_table = not isinstance(source, tuple) and Path(source).suffix.lower() in TABLE_SUFFIXES
+        if is_table:
+            source = read_rows(Path(source))
+        elif not isinstance(source, tuple) and hugging_face.is_saved(Path(source)):
+            source = hugging_face.load_saved(Path(source))
+        else:
+            return opened_files(source, split, given)
+    if isinstance(source, Mapping):
+        source = _table_of_split(source, split)
+    _refuse_files(source)
+    source = hugging_face.indexed(source)
+    _check_indexed(source)
+    if len(source) and _holds_pairs(source):
+        return Opened(source)
+    name = f"the {type(source).__name__}{f' of split {split!r}' if split else ''}"
+    table = table_pairs(source, given.image_column, given.label_column, name)
+    return Opened(table, name=name, element="row", fingerprint=table.fingerprint)
+
+
+def _refuse_files(source: Any) -> None:
+    """Says that a pair of paths is of two folders."""
+    if isinstance(source, tuple) and all(isinstance(one, str | os.PathLike) for one in source):
+        name = next((str(one) for one in source if Path(one).is_file()), None)
+        raise DataSetError(
+            f"{name!r} is a file: expected two folders, of images and of label maps. A file of "
+            "annotations (.json, .xml) or a list (.txt) is given as the dataset itself; one pair "
+            "as a list [(image, label map)]"
+        )
+
+
+def _holds_pairs(source: Any) -> bool:
+    """Whether elements are `(image, label)`; all of a list are looked at, of others the first."""
+    if isinstance(source[0], Mapping):
+        return False
+    for index, one in enumerate(
+        source if isinstance(source, list | tuple) else source[:0] or [source[0]]
+    ):
+        if not isinstance(one, tuple | list) or len(one) != 2:
+            text = f"element {index} (counted from 0) of the {type(source).__name__}"
+            raise DataSetError(f"{text} is {describe(one)}: expected a pair (image, label)")
+    return True
+
+
+def _label_ids(opened: Opened, given: DataOptions) -> tuple[LabelIds, tuple[str, ...] | None]:
+    """What ids stand for, and the names that a palette has."""
+    found = parse_label_ids(given.label_ids) or opened.label_ids or LabelIds()
+    names = None
+    if given.palette is not None:
+        names, colours = read_palette(Path(given.palette))
+        found = replace(found, colours=colours)
+    if given.ignore_ids is not None:
+        ignored = parse_ids("ignore_ids", given.ignore_ids)
+        found = replace(found, also_ignored=(*found.also_ignored, *ignored))
+    return found, names
+
+
+def _excluded(value: Any, classes: tuple[str, ...] | None) -> tuple[int, ...]:
+    """The ids of classes that are named, or given by id."""
+    if value is None:
+        return ()
+    items = value.split(",") if isinstance(value, str) else list(value)
+    ids = []
+    for item in (one.strip() if isinstance(one, str) else one for one in items):
+        if isinstance(item, int) or item.isdecimal():
+            ids.append(int(item))
+        elif classes is not None and item in classes:
+            ids.append(classes.index(item))
+        else:
+            there = f"the dataset has {', '.join(classes)}" if classes else "it names no classes"
+            raise DataSetError(
+                f"{option('exclude_classes', item)}: {there}; expected names of classes, or ids"
+            )
+    return tuple(ids)
 
 
 def _table_of_split(tables: Mapping[str, Any], split: str | None) -> Any:
     """The table of a split, of what loading a dataset without naming a split gives."""
     if split is None and len(tables) == 1:
         return next(iter(tables.values()))
-    if split is not None and split in tables:
-        return tables[split]
-    there = f"the dataset has the splits {', '.join(map(str, tables))}"
+    there = [str(one) for one in tables]
     if split is None:
-        raise DataSetError(f"{there}: choose one with split=")
-    raise DataSetNotFoundError(f"{there}, no {split!r}")
+        raise DataSetError(
+            f"the dataset has the splits {', '.join(there)}: choose one, "
+            f"{option('split', there[0] if there else None)}"
+        )
+    found = chosen_split(there, split)
+    if found is None:
+        raise DataSetNotFoundError(f"the dataset has the splits {', '.join(there)}, no {split!r}")
+    return tables[found]
 
 
 def _check_indexed(source: Any) -> None:
@@ -125,30 +201,9 @@ def _check_indexed(source: Any) -> None:
         return
     hint = ""
     if hasattr(source, "__iter__"):
-        hint = "; a dataset that can only be iterated over has no length: load it as a whole"
+        hint = "; a dataset that can only be iterated over has no length: make it a list"
     raise DataSetError(
         f"{describe(source)} is no labelled dataset: expected a folder, two folders (images, "
         "labels), a table in a file, a list of (image, label) pairs, or a dataset with a column "
         f"of each (MsDataset, Hugging Face, list of dicts){hint}"
     )
-
-
-def read_classes(path: Path) -> tuple[str, ...] | None:
-    """The names in a `classes.txt`, one a line, or None where there is no such file.
-
-    Raises:
-        DataSetError: the file is no text in UTF-8, or a line is empty or there twice.
-    """
-    if not path.is_file():
-        return None
-    try:
-        names = tuple(map(str.strip, path.read_text("utf-8-sig").rstrip().split("\n")))
-    except UnicodeDecodeError as error:
-        raise DataSetError(f"{str(path)!r} is no text in UTF-8 ({error}); save it so") from None
-    for number, name in enumerate(names):
-        if not name or name in names[:number]:
-            what = f"names {name!r} again" if name else "is empty"
-            raise DataSetError(
-                f"{str(path)!r}: line {number + 1} {what}; expected another class in each line"
-            )
-    return names

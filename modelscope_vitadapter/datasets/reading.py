@@ -1,21 +1,21 @@
-"""Samples, read: an image and the class of each of its pixels; all of a dataset, for a check."""
+"""Samples, read: an image and the class of each of its pixels."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelscope_vitadapter.datasets.dataset import EMPTY, Sample, SegmentationDataset
-from modelscope_vitadapter.datasets.label_ids import IGNORED, LabelIds
-from modelscope_vitadapter.datasets.label_maps import class_table, ids_to_classes, read_label_map
+from modelscope_vitadapter.datasets.dataset import Sample
+from modelscope_vitadapter.datasets.label_ids import LabelIds
+from modelscope_vitadapter.datasets.label_maps import ids_to_classes, read_label_map
+from modelscope_vitadapter.datasets.tensors import of_tensor
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError, ImageError
-from modelscope_vitadapter.images.reading import read_image
-from modelscope_vitadapter.validation import LISTED
+from modelscope_vitadapter.hints import option
+from modelscope_vitadapter.images.reading import read_oriented_image
+from modelscope_vitadapter.logs import get_logger
 
-MAX_THREADS = 8
-"""Threads that check a dataset at most; as a rule there are as many as processors."""
+KEEPS_SIDES = (2, 3, 4)
+"""EXIF orientations that leave height and width as they are: mirrored, upside down."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,17 @@ class LabelledImage:
     image: NDArray[np.uint8]  # `(H, W, 3)` BGR, 0 to 255
     classes: NDArray[np.int16]  # `(H, W)` class ids 0..K-1, `IGNORED` elsewhere
     name: str  # for messages
+    ids: NDArray[np.integer]  # `(H, W)` as stored
+    is_ambiguous: bool = False
+    """Whether EXIF turned the image, and the label map would have fitted it as stored as well."""
 
 
 def read_sample(sample: Sample, label_ids: LabelIds, num_classes: int) -> LabelledImage:
     """Reads an image and its label map.
 
     The orientation of EXIF is applied to images that are given as files or bytes, as everywhere
-    in this package, and never to label maps: those are maps of the upright image.
+    in this package, unless options say otherwise, and never to label maps: those are maps of the
+    upright image.
 
     Raises:
         DataSetNotFoundError: a file does not exist.
@@ -39,10 +43,10 @@ def read_sample(sample: Sample, label_ids: LabelIds, num_classes: int) -> Labell
             id that belongs to no class. The message names the file.
         ImageMemoryError: there is too little memory; that is not the file's fault.
     """
-    ids = read_label_map(sample.label, sample.label_name)
+    ids = read_ids(sample, label_ids)
     classes = ids_to_classes(ids, label_ids, num_classes, sample.label_name)
     try:
-        image = read_image(sample.image)
+        image, orientation = read_oriented_image(of_tensor(sample.image), options=sample.options)
     except MemoryError:
         raise
     except ImageError as error:
@@ -51,49 +55,37 @@ def read_sample(sample: Sample, label_ids: LabelIds, num_classes: int) -> Labell
         raise kind(text if sample.name in text else f"{sample.name}: {text}") from error
     if image.dtype != np.uint8:
         image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-    if image.shape[:2] != classes.shape:
+    applied = orientation > 1 and sample.options.exif == "apply"
+    height, width = image.shape[:2]
+    if (height, width) != classes.shape:
+        found = f"height {classes.shape[0]} and width {classes.shape[1]}"
+        turned = ", upright as its EXIF data says" if applied else ""
         raise DataSetError(
-            f"{sample.label_name} has height {classes.shape[0]} and width {classes.shape[1]}, its "
-            f"image {sample.name} has height {image.shape[0]} and width {image.shape[1]}, upright "
-            "as its EXIF data says; expected the same: resize or turn the label map"
+            f"{sample.label_name} has {found}, its image {sample.name} has height {height} and "
+            f"width {width}{turned}; expected the same: resize or turn the label map"
+            + (f", or read images as stored with {option('exif', 'ignore')}" if applied else "")
         )
-    return LabelledImage(image, classes, sample.name)
+    ambiguous = applied and (orientation in KEEPS_SIDES or height == width)
+    return LabelledImage(image, classes, sample.name, ids, ambiguous)
 
 
-def check_dataset(dataset: SegmentationDataset, num_classes: int) -> None:
-    """Reads every image and label map once and reports what is wrong with any of them.
+def read_ids(sample: Sample, label_ids: LabelIds) -> NDArray[np.integer]:
+    """Reads a sample's label map, `(H, W)` ids as stored; errors as of `read_sample`."""
+    return read_label_map(
+        sample.label,
+        sample.label_name,
+        colours=label_ids.colours,
+        max_pixels=sample.options.max_pixels,
+    )
 
-    Raises:
-        DataSetError: the dataset is empty, has no labelled pixel at all, or lists the problems by
-            file.
+
+def warn_of_orientation(name: str) -> None:
+    """Says that an image was turned, and that nobody can tell whether its label map was drawn so.
+
+    Called once for a dataset.
     """
-    total = len(dataset)
-    if total == 0:
-        raise DataSetError(EMPTY)
-    class_table(dataset.label_ids, num_classes)  # what is wrong with all of them is said once
-
-    def look_at(index: int) -> bool | str:
-        """Whether any pixel is labelled; or what is wrong."""
-        try:
-            found = read_sample(dataset[index], dataset.label_ids, num_classes)
-        except MemoryError:
-            raise
-        except DataSetError as error:
-            return str(error)
-        except Exception as error:  # what a dataset of others raises when it is asked for a row
-            return f"image {index} (counted from 0): {type(error).__name__}: {error}"
-        return bool((found.classes != IGNORED).any())
-
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
-        outcomes = list(pool.map(look_at, range(total)))
-    problems = [one for one in outcomes if isinstance(one, str)]
-    if problems:
-        lines = [f"{len(problems)} of {total} labelled images can't be used:", *problems[:LISTED]]
-        if len(problems) > LISTED:
-            lines.append(f"and {len(problems) - LISTED} others")
-        raise DataSetError("\n  ".join(lines))
-    if not any(outcomes):
-        raise DataSetError(
-            f"none of the {total} label maps holds a class, only ids that are not counted: give "
-            "another folder of label maps, or say with label_ids what their ids mean"
-        )
+    get_logger().warning(
+        "%s has an EXIF orientation and was turned upright; its label map has the same height and "
+        "width either way. If label maps were drawn on the images as stored, say %s",
+        *(name, option("exif", "ignore")),
+    )

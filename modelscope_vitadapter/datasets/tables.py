@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelscope_vitadapter.errors import DataSetError
+from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
+from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.images.naming import describe, is_url
 
-SUFFIXES = (".csv", ".jsonl")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
 """Of tables in files."""
 
 IMAGES = ("image", "img", "imagepath", "picture", "photo", "inputimage", "input", "pixelvalues")
@@ -42,12 +43,10 @@ class TablePairs:
 
     @property
     def fingerprint(self) -> str | None:
-        """What a table says of itself; None for a list, whose rows are at hand."""
-        if isinstance(self.rows, list):
-            return None
+        """What a table of Hugging Face says of its content; None of others, whose rows tell."""
         table = getattr(self.rows, "ds_instance", self.rows)  # an MsDataset wraps another table
-        known = getattr(table, "_fingerprint", type(table).__qualname__)
-        return f"{known} {self.image} {self.label}"
+        known = getattr(table, "_fingerprint", None)
+        return f"{known} {self.image} {self.label}" if isinstance(known, str) else None
 
 
 def table_pairs(rows: Any, image: str | None, label: str | None, name: str) -> TablePairs:
@@ -76,17 +75,17 @@ def _checked_row(rows: Any, index: int) -> Mapping[str, Any]:
 
 
 def _find_column(
-    columns: Sequence[str], given: str | None, usual: Sequence[str], option: str, table: str
+    columns: Sequence[str], given: str | None, usual: Sequence[str], keyword: str, table: str
 ) -> str:
     there = f"{table} has the columns {', '.join(columns)}"
     if given is not None:
         if given not in columns:
-            raise DataSetError(f"{there}: {option} names {given!r}, expected one of them")
+            raise DataSetError(f"{there}, no {given!r}: expected one of them, {option(keyword)}")
         return given
     found = [name for name in columns if _plain(name) in usual]
     if len(found) != 1:
         which = f"several can be it ({', '.join(found)})" if found else "none has a usual name"
-        raise DataSetError(f"{there}: {which}; name it with {option}")
+        raise DataSetError(f"{there}: {which}; name it with {option(keyword)}")
     return found[0]
 
 
@@ -97,15 +96,21 @@ def _plain(name: str) -> str:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Reads a table: CSV with names in its first line, or a JSON object in each line; UTF-8.
 
-    Paths in it are relative to its folder.
+    Columns of CSV are told apart by commas, or by semicolons or tabs where the first line has no
+    comma. Paths are relative to the table's folder.
 
     Raises:
+        DataSetNotFoundError: there is no such file.
         DataSetError: the file can't be read as such a table.
     """
+    if not path.is_file():
+        raise DataSetNotFoundError(f"there is no table {str(path)!r}: expected a file")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".csv":
-            rows: list[Any] = list(csv.DictReader(text.splitlines()))
+        if path.suffix.lower() != ".jsonl":
+            heading = text.partition("\n")[0]
+            comma = next((one for one in ",;\t" if one in heading), ",")
+            rows: list[Any] = list(csv.DictReader(text.splitlines(), delimiter=comma))
         else:
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (OSError, ValueError, csv.Error, RecursionError) as error:

@@ -9,18 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from modelscope_vitadapter.config.settings import parse_adapter_form
+from modelscope_vitadapter.datasets.check import check_dataset, warn_of_odd_ids
 from modelscope_vitadapter.datasets.dataset import SegmentationDataset, classes_of, identity_of
 from modelscope_vitadapter.datasets.open_dataset import open_dataset
-from modelscope_vitadapter.datasets.reading import check_dataset
+from modelscope_vitadapter.datasets.options import DATA_OPTIONS
 from modelscope_vitadapter.devices import arrange_network, torch_device
 from modelscope_vitadapter.distributed import (
     first_process_does,
     joined_processes,
     own_device_name,
     process_count,
+    process_index,
 )
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
@@ -28,9 +32,7 @@ from modelscope_vitadapter.evaluation.result import Evaluation, published_metric
 from modelscope_vitadapter.evaluation.resume import SavedCounts
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.segmenter import Segmenter, model_directory
-
-DATA_OPTIONS = {"split", "label_ids", "classes", "image_column", "label_column", "skip_missing"}
-"""Options that are `open_dataset`'s."""
+from modelscope_vitadapter.validation import parse_count
 
 SAMPLED_WEIGHTS = 1024
 """Numbers of each weight that tell models apart: reading all of a large one takes seconds."""
@@ -64,18 +66,18 @@ def evaluate(
             the evaluation is complete.
         progress: whether to show a bar.
         device: as of `pipeline()`; of an object by default where it is.
-        **options: `split`, `label_ids`, `image_column`, `label_column`, `skip_missing` and
-            `classes` are of `open_dataset`; `torch_dtype`, `adapter_form`, `window_batch_size` and
-            `trust_remote_code`, where `model` is an id or a directory, are of `Segmenter.load`.
+        **options: `split` and those of `datasets.options.DataOptions` are of `open_dataset`;
+            `torch_dtype`, `adapter_form`, `window_batch_size` and `trust_remote_code`, where
+            `model` is an id or a directory, are of `Segmenter.load`.
 
     Raises:
         DataSetError: the dataset can't be used; the message names the file.
         ConfigError, CheckpointError, TypeError: the model can't be used.
     """
-    of_data = {name: options.pop(name) for name in DATA_OPTIONS if name in options}
+    of_data = {name: options.pop(name) for name in [*DATA_OPTIONS, "split"] if name in options}
     dataset = open_dataset(data, **of_data)
-    if limit is not None and limit < 1:
-        raise DataSetError(f"limit={limit}: expected at least 1 image")
+    if limit is not None:
+        parse_count("limit", limit)
     count = min(len(dataset), limit or len(dataset))
     with (
         joined_processes(on_gpu=_device(device or "gpu").type == "cuda"),
@@ -85,6 +87,8 @@ def evaluate(
         _check_classes(classes_of(dataset), classes)
         if check:
             first_process_does(lambda: check_dataset(dataset, len(classes)))
+        elif process_index() == 0:
+            warn_of_odd_ids(dataset, len(classes), count)
         saved = None
         if state is not None:
             of_model = model_identity(segmenter, options.get("adapter_form"))
@@ -112,6 +116,8 @@ def _measured(
     )
     if saved is not None:
         first_process_does(saved.remove)
+    if process_index() == 0:
+        _warn_of_names(dataset, matrix.counts, classes)
     return Evaluation(
         model=name,
         data=str(getattr(dataset, "name", type(dataset).__name__)),
@@ -125,6 +131,22 @@ def _measured(
             "processes": str(process_count()),
         },
         published=published_metrics(name, classes),
+        excluded=dataset.label_ids.excluded,
+    )
+
+
+def _warn_of_names(
+    dataset: SegmentationDataset, counts: NDArray[np.int64], classes: Sequence[str]
+) -> None:
+    """Says that a dataset without names may have fewer classes than the model."""
+    present = np.flatnonzero(counts.sum(axis=1))
+    if classes_of(dataset) is not None or not present.size or present[-1] == len(classes) - 1:
+        return
+    get_logger().warning(
+        "the label maps hold no class beyond id %d, so %d of them, and the model has %d: is it for "
+        "other classes? The result is reported under the model's names. A file classes.txt in the "
+        "dataset's folder, a name a line, has them compared",
+        *(present[-1], present[-1] + 1, len(classes)),
     )
 
 

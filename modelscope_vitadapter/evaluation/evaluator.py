@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from modelscope_vitadapter.datasets.dataset import EMPTY, SegmentationDataset
-from modelscope_vitadapter.datasets.reading import LabelledImage, read_sample
+from modelscope_vitadapter.datasets.reading import LabelledImage, read_sample, warn_of_orientation
 from modelscope_vitadapter.distributed import (
     first_process_does,
     process_count,
@@ -85,14 +85,18 @@ def _count(
         closing(_answers(segment, dataset, share, here.num_classes)) as answers,
         _bar(before, len(share), show=progress) as bar,
     ):
-        for index, class_map, classes, name in answers:
+        excluded, warned = dataset.label_ids.excluded, False
+        for class_map, truth in answers:
             try:
-                here.update(class_map, classes)
+                here.update(class_map, truth.classes)
             except DataSetError as error:
-                raise DataSetError(f"{name}: {error}") from error
-            here.done[index] = True
+                raise DataSetError(f"{truth.name}: {error}") from error
+            here.done[truth.number] = True
+            if truth.is_ambiguous and not warned:
+                warn_of_orientation(truth.name)
+                warned = True
             if not bar.disable:
-                found = metrics(before.counts + here.counts)
+                found = metrics(before.counts + here.counts, excluded)
                 text = f"mIoU {100 * found.mIoU:.2f}, aAcc {100 * found.aAcc:.2f}"
                 bar.set_postfix_str(text, refresh=False)
             bar.update()
@@ -116,21 +120,30 @@ def _bar(before: Counted, images: int, *, show: bool) -> Any:
     )
 
 
+class Truth(NamedTuple):
+    """What is kept of a labelled image while it is segmented."""
+
+    number: int
+    classes: NDArray[np.int16]
+    name: str
+    is_ambiguous: bool
+
+
 def _answers(
     segment: Segment, dataset: SegmentationDataset, indices: list[int], num_classes: int
-) -> Generator[tuple[int, NDArray[Any], NDArray[np.int16], str], None, None]:
-    """Reads and segments images; yields index, class map, true classes and name of each."""
-    waiting: deque[tuple[int, NDArray[np.int16], str]] = deque()
+) -> Generator[tuple[NDArray[Any], Truth], None, None]:
+    """Reads and segments images; yields class map and truth of each."""
+    waiting: deque[Truth] = deque()
 
     def images() -> Iterator[NDArray[np.uint8]]:
         for index, labelled in zip(indices, reading, strict=True):
-            waiting.append((index, labelled.classes, labelled.name))
+            truth = Truth(index, labelled.classes, labelled.name, labelled.is_ambiguous)
+            waiting.append(truth)
             yield labelled.image
 
     with closing(_read_ahead(dataset, indices, num_classes)) as reading:
         for class_map in segment(images()):
-            index, classes, name = waiting.popleft()
-            yield index, np.asarray(class_map), classes, name
+            yield np.asarray(class_map), waiting.popleft()
 
 
 def _read_ahead(

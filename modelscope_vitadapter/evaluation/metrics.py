@@ -1,5 +1,6 @@
 """Counts of pixels by true and predicted class, and the metrics of semantic segmentation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -98,10 +99,11 @@ class Metrics:
     Acc: NDArray[np.float64]
 
 
-def metrics(counts: NDArray[np.int64]) -> Metrics:
+def metrics(counts: NDArray[np.int64], excluded: Sequence[int] = ()) -> Metrics:
     """The metrics of a confusion matrix `(K, K)`, true classes by predicted ones.
 
-    With mmsegmentation 0.30's operations in float64, so the same to the last digit.
+    With mmsegmentation 0.30's operations in float64, so the same to the last digit. Classes that
+    are `excluded` have none.
     """
     right = np.diagonal(counts).astype(np.float64)
     labelled = counts.sum(axis=1).astype(np.float64)
@@ -110,6 +112,8 @@ def metrics(counts: NDArray[np.int64]) -> Metrics:
         iou = right / (predicted + labelled - right)
         accuracy = right / labelled
         overall = float(right.sum() / labelled.sum())
+    for values in (iou, accuracy):
+        values[[one for one in excluded if one < len(values)]] = np.nan
     return Metrics(overall, _mean(iou), _mean(accuracy), IoU=iou, Acc=accuracy)
 
 

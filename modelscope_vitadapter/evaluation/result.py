@@ -62,6 +62,7 @@ class Evaluation:
         seconds: how long this run took; images that an earlier run had counted took no time.
         settings: what else the result may depend on, such as `device` and `torch_dtype`.
         published: what the model's card says, see `CARD`; None of other models.
+        excluded: ids of classes that were not counted and have no metrics.
     """
 
     model: str
@@ -72,11 +73,12 @@ class Evaluation:
     seconds: float = 0.0
     settings: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, Any] | None = None
+    excluded: tuple[int, ...] = ()
 
     @cached_property
     def metrics(self) -> Metrics:
         """aAcc, mIoU, mAcc, and IoU and accuracy by class; shares from 0 to 1."""
-        return metrics(self.counts)
+        return metrics(self.counts, self.excluded)
 
     @property
     def figures(self) -> Metrics:
@@ -94,6 +96,7 @@ class Evaluation:
             "seconds": round(self.seconds, 1),
             "package": f"modelscope-vitadapter {__version__}",
             "settings": dict(self.settings),
+            "excluded": [names[one] for one in self.excluded if one < len(names)],
             **{name: _number(getattr(found, name)) for name in MEANS},
             "published": None if self.published is None else dict(self.published),
             "classes": [

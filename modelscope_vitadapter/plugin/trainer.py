@@ -18,9 +18,9 @@ from modelscope.utils.device import create_device
 from modelscope_vitadapter.config.criterion import parse_criterion
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.config.settings import parse_adapter_form
+from modelscope_vitadapter.datasets.check import check_dataset
 from modelscope_vitadapter.datasets.dataset import SegmentationDataset, classes_of, identity_of
 from modelscope_vitadapter.datasets.open_dataset import has_splits, open_dataset
-from modelscope_vitadapter.datasets.reading import check_dataset
 from modelscope_vitadapter.distributed import (
     first_process_does,
     join_group,

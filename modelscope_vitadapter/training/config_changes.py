@@ -1,6 +1,5 @@
 """The configuration of a model with other classes, or with windows of another size."""
 
-import colorsys
 import pprint
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ from modelscope_vitadapter.config.config_dict import ConfigDict, Unreadable
 from modelscope_vitadapter.config.model_config import ModelConfig, parse_model_config
 from modelscope_vitadapter.config.settings import WindowSettings
 from modelscope_vitadapter.errors import ConfigError, TrainingError
+from modelscope_vitadapter.images.drawing import default_palette
 from modelscope_vitadapter.training.train_config import CROP, check
 
 
@@ -72,15 +72,6 @@ def config_text(config: ModelConfig) -> str:
         text = pprint.pformat(value, width=100, compact=True, sort_dicts=False)
         lines.append(f"{name} = {text}\n")
     return "\n".join(lines)
-
-
-def default_palette(count: int) -> list[list[int]]:
-    """Colours `[R, G, B]`, 0 to 255; neighbours differ: hues go by the golden ratio."""
-    colours = []
-    for number in range(count):
-        hue, value = (number * 0.618034) % 1.0, 0.95 - 0.35 * (number % 3) / 2
-        colours.append([round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.65, value)])
-    return colours
 
 
 def _check_names(classes: Sequence[str]) -> None:

@@ -1,17 +1,17 @@
 """What a run does with its evaluation set: metrics, and images to look at."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from modelscope_vitadapter.datasets.dataset import SegmentationDataset
-from modelscope_vitadapter.datasets.label_ids import IGNORED
 from modelscope_vitadapter.datasets.reading import LabelledImage, read_sample
 from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
 from modelscope_vitadapter.evaluation.metrics import metrics
+from modelscope_vitadapter.images.drawing import fit_within, overlay
 from modelscope_vitadapter.images.writing import write_image
 from modelscope_vitadapter.segmenter import Segmenter
 
@@ -29,7 +29,7 @@ def evaluate_segmenter(segmenter: Segmenter, dataset: SegmentationDataset) -> di
         dataset,
         segmenter.config.settings.head.num_classes,
     )
-    found = metrics(matrix.counts)
+    found = metrics(matrix.counts, dataset.label_ids.excluded)
     return {METRIC: found.mIoU, "aAcc": found.aAcc, "mAcc": found.mAcc}
 
 
@@ -41,7 +41,7 @@ def draw_samples(
     Each is written to `NUMBER.png` in the folder and given, `(h, 3 w, 3) uint8 RGB`.
     """
     classes = segmenter.config.settings.head.num_classes
-    palette = np.array(segmenter.config.palette[:classes], np.uint8)
+    palette = segmenter.config.palette[:classes]
     samples = [
         read_sample(dataset[number], dataset.label_ids, classes)
         for number in range(min(count, len(dataset)))
@@ -56,17 +56,12 @@ def draw_samples(
 
 
 def _beside(
-    sample: LabelledImage, answer: NDArray[Any], palette: NDArray[np.uint8]
+    sample: LabelledImage, answer: NDArray[Any], palette: Sequence[Sequence[int]]
 ) -> NDArray[np.uint8]:
-    """An image, and colours, `(K, 3)` RGB, laid over it by its labels and an answer `(H, W)`."""
+    """An image, and colours, `[R, G, B]`, laid over it by its labels and an answer `(H, W)`."""
     rgb = np.ascontiguousarray(sample.image[..., ::-1])
-    parts = [rgb, rgb.copy(), rgb.copy()]
-    for part, classes in zip(parts[1:], (sample.classes, answer), strict=True):
-        known = classes != IGNORED
-        mixed = (1 - OPACITY) * rgb[known] + OPACITY * palette[classes[known]]
-        part[known] = np.rint(mixed).astype(np.uint8)
-    scale = min(LONGEST_SIDE / max(rgb.shape[:2]), 1.0)
-    size = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
-    resized = [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in parts]
-    joined: NDArray[np.uint8] = np.concatenate(resized, axis=1)
+    drawn = [overlay(rgb, classes, palette, OPACITY) for classes in (sample.classes, answer)]
+    joined: NDArray[np.uint8] = np.concatenate(
+        [fit_within(part, LONGEST_SIDE) for part in (rgb, *drawn)], axis=1
+    )
     return joined

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from modelscope_vitadapter.config.reader import read_config
@@ -19,6 +20,7 @@ from modelscope_vitadapter.datasets.label_maps import ids_to_classes, read_label
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
 
 IDS = np.array([[0, 1, 2], [3, 200, 255]], np.uint8)
+COLOURED = np.stack([IDS, IDS, IDS + np.uint8(1)], axis=2)
 WIDE = IDS.astype(np.uint16) * 257
 
 
@@ -50,6 +52,8 @@ def turned_by_exif():
         (encoded(with_palette()), IDS),
         (turned_by_exif(), IDS),
         (IDS[:, :, None], IDS),
+        (torch.from_numpy(IDS)[None], IDS),
+        *((encoded(Image.fromarray(IDS).convert(mode)), IDS) for mode in ("RGB", "RGBA", "LA")),
         ({"bytes": encoded(Image.fromarray(IDS)), "path": "inside/archive.png"}, IDS),
         *((one, IDS > 2) for one in (IDS > 2, Image.fromarray(IDS > 2))),
         (encoded(Image.fromarray(IDS > 2)), IDS > 2),
@@ -73,14 +77,14 @@ def test_files(tmp_path):
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        (encoded(Image.fromarray(IDS).convert("RGB")), "colours"),
+        (encoded(Image.fromarray(COLOURED)), "colours"),
         (encoded(Image.fromarray(IDS), "JPEG"), "JPEG"),
         (encoded(Image.fromarray(IDS).convert("RGB"), "WEBP"), "WEBP"),
         (b"", "empty"),
         (b"no picture", "can't be read"),
         (encoded(Image.fromarray(IDS))[:50], "can't be read"),
         (IDS.astype(float), "float64"),
-        (np.zeros((2, 3, 3), np.uint8), "(2, 3, 3)"),
+        (np.zeros((2, 3, 5), np.uint8), "(2, 3, 5)"),
         (None, "object"),
     ],
 )

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modelscope_vitadapter.datasets.check import check_dataset
 from modelscope_vitadapter.datasets.dataset import Sample
 from modelscope_vitadapter.datasets.label_ids import IGNORED, LabelIds
 from modelscope_vitadapter.datasets.open_dataset import open_dataset
-from modelscope_vitadapter.datasets.reading import check_dataset, read_sample
+from modelscope_vitadapter.datasets.reading import read_sample
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
 from tests.datasets.makers import folder_of, write_image, write_labels
 

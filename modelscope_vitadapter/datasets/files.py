@@ -1,0 +1,168 @@
+"""Files of images and label maps below a folder, paired by their names."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from modelscope_vitadapter.errors import DataSetError
+from modelscope_vitadapter.hints import option
+from modelscope_vitadapter.images.reading import IMAGE_SUFFIXES
+from modelscope_vitadapter.validation import listing
+
+LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".tga"})
+"""Of formats that keep ids when they are saved."""
+
+Pair = tuple[Path, Path | None]
+"""An image, and its label map if there is one."""
+
+SPLIT_NAMES = (
+    ("train", "training"),
+    ("val", "validation", "valid", "eval"),
+    ("test", "testing"),
+)
+"""What parts of a dataset are called, by meaning."""
+
+
+def files_below(
+    folder: Path, suffixes: frozenset[str], *, without: Path | None = None
+) -> Iterator[Path]:
+    """The files below a folder with one of some suffixes, in the order of their names.
+
+    Links to folders are followed, each folder being entered once. Hidden files and folders are
+    passed over, among them what macOS leaves beside files, and so is the folder `without`.
+    """
+    seen = {os.path.realpath(folder)}
+    for current, folders, files in os.walk(folder, followlinks=True):
+        entered = []
+        for name in sorted(folders):
+            place = Path(current, name)
+            real = os.path.realpath(place)
+            if not name.startswith(".") and real not in seen and place != without:
+                seen.add(real)
+                entered.append(name)
+        folders[:] = entered
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
+                yield Path(current, name)
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, in order, without hidden ones; none where it is none."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(one.name for one in entries if not one.name.startswith(".") and one.is_dir())
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether an image lies in a folder itself."""
+    return folder.is_dir() and any(
+        one.suffix.lower() in IMAGE_SUFFIXES and not one.name.startswith(".")
+        for one in folder.iterdir()
+    )
+
+
+def first_image(folder: Path) -> str:
+    """The name of the first image below a folder, or nothing."""
+    path = next(files_below(folder, IMAGE_SUFFIXES), None) if folder.is_dir() else None
+    return "" if path is None else path.name
+
+
+def chosen_split(there: list[str], split: str) -> str | None:
+    """The name that a part has on disk: the same, in another case, or of the same meaning."""
+    if split in there:
+        return split
+    meant = next((names for names in SPLIT_NAMES if split.lower() in names), (split.lower(),))
+    found = [one for one in there if one.lower() in meant]
+    return found[0] if len(found) == 1 else None
+
+
+def pairs_by_pattern(root: Path, images: str, labels: str) -> list[Pair]:
+    """Pairs files by what stands for `{}` in patterns of their paths, in the order of the images.
+
+    `*` stands for any letters of a name, such as a suffix; `{}` for any letters at all.
+
+    Raises:
+        DataSetError: the patterns have no `{}`, or not equally many.
+    """
+    if images.count("{}") != labels.count("{}") or "{}" not in images:
+        raise DataSetError(
+            f"{option('pairs', (images, labels))}: expected '{{}}' in both, where a name stands"
+        )
+    found = dict(_matches(root, labels, LABEL_SUFFIXES))
+    return [(path, found.get(key)) for key, path in _matches(root, images, IMAGE_SUFFIXES)]
+
+
+def _matches(
+    root: Path, pattern: str, suffixes: frozenset[str]
+) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """What stands for `{}` in each path that a pattern matches, and the path."""
+    pattern = pattern.replace("\\", "/").removeprefix("./")
+    text = "".join(
+        {"{}": "(.+)", "*": "[^/]*"}.get(part, re.escape(part))
+        for part in re.split(r"(\{\}|\*)", pattern)
+    )
+    compiled = re.compile(text)
+    folder = re.split(r"[{*]", pattern)[0].rpartition("/")[0]
+    for path in files_below(root / folder, suffixes):
+        match = compiled.fullmatch(path.relative_to(root).as_posix())
+        if match is not None:
+            yield match.groups(), path
+
+
+def read_list(path: Path) -> list[list[str]]:
+    """The lines of a list of files: one name each, or an image and its label map.
+
+    Between the two stands a tab, a comma, or white space; both may hold blanks where it is one of
+    the former. Empty lines and comments (`#`) are passed over.
+
+    Raises:
+        DataSetError: the file is no text, or has no lines.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataSetError(f"list {str(path)!r} can't be read ({error})") from error
+    entries = []
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            separator = next((one for one in "\t,;" if one in line), None)
+            parts = (one.strip() for one in line.split(separator))
+            entries.append([one.replace("\\", "/") for one in parts if one])
+    if not entries:
+        raise DataSetError(f"list {str(path)!r} is empty: expected a name in each line")
+    return entries
+
+
+def listed(pairs: list[Pair], root: Path, entries: list[list[str]], name: str) -> list[Pair]:
+    """Those of a dataset's pairs that a list names, in the list's order.
+
+    An entry is a path from `root` on or the end of one, with or without a suffix.
+
+    Raises:
+        DataSetError: an entry is no image of the dataset, or could be several.
+    """
+    places: dict[str, list[int]] = {}
+    for number, (image, _) in enumerate(pairs):
+        whole = Path(os.path.relpath(image, root)).as_posix()
+        for text in {whole, whole.rpartition(".")[0] or whole}:
+            while text:
+                places.setdefault(text, []).append(number)
+                text = text.partition("/")[2]
+    found, unknown = [], []
+    for entry in entries:
+        text = entry[0].removeprefix("./").lstrip("/")
+        while text and text not in places:
+            text = text.partition("/")[2]
+        numbers = places.get(text, [])
+        if len(numbers) != 1:
+            unknown.append(f"{entry[0]}{' (several images)' if numbers else ''}")
+        else:
+            found.append(pairs[numbers[0]])
+    if unknown:
+        raise DataSetError(
+            f"{len(unknown)} of {len(entries)} entries of the list {name} name no image of the "
+            f"dataset {str(root)!r}: {listing(unknown)}; expected names or paths of its images"
+        )
+    return found

@@ -1,0 +1,213 @@
+"""Images and label maps in two folders beside each other, or in one: what people make themselves.
+
+Also what fine-tuning tools and mmsegmentation's converters write (`img_dir` beside `ann_dir`).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+from modelscope_vitadapter.datasets.files import (
+    LABEL_SUFFIXES,
+    SPLIT_NAMES,
+    Pair,
+    files_below,
+    holds_images,
+    subfolders,
+)
+from modelscope_vitadapter.datasets.label_ids import COCO_STUFF_182, LabelIds
+from modelscope_vitadapter.datasets.layouts.layout import Found
+from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
+from modelscope_vitadapter.hints import option
+from modelscope_vitadapter.images.reading import IMAGE_SUFFIXES
+from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.validation import listing
+
+NAME = "folders"
+LOOK = (
+    "images/SPLIT/x.jpg beside labels/SPLIT/x.png, SPLIT/images beside SPLIT/labels, SPLIT beside "
+    "SPLIT_masks, without splits, or both in one folder; x.png or x_mask.png"
+)
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "JPEGImages")
+LABEL_FOLDERS = (
+    *("labels", "label", "annotations", "masks", "mask", "stuffthingmaps", "ann_dir", "gt"),
+    *("ann", "annotation", "segmentation", "SegmentationClass"),
+)
+"""What the folders beside each other may be called, in the order in which they are looked for."""
+
+BESIDE = ("{}annot", "{}_labels", "{}_label", "{}_masks", "{}_mask", "{}_gt", "{}_annotations")
+"""What the folder of a split's label maps may be called, beside that of its images."""
+
+TRAIN_IDS = "_labelTrainIds"
+ENDINGS = (
+    *("", TRAIN_IDS, "_labels", "_label", "_mask", "_masks", "_seg", "_gt", "_L", "_P"),
+    *("_instance_color_RGB", "_segmentation", "_labelIds", "_annotation"),
+)
+"""What may follow an image's name in its label map's: one of them in a whole folder, the first that
+is there; of mmsegmentation's converters, CamVid, Carvana, iSAID and tools."""
+
+COCO_FOLDERS, COCO_SPLITS = ("annotations", "stuffthingmaps"), ("train2017", "val2017")
+COCO_NAME = re.compile(r"\d{12}")
+
+logger = get_logger()
+
+
+def splits(root: Path) -> list[str] | None:
+    """The parts that folders of a folder show; None where there are no images in their places."""
+    images = _named(root, IMAGE_FOLDERS)
+    if images:
+        return [] if holds_images(images[0]) else subfolders(images[0])
+    there = subfolders(root)
+    beside = {name for name in there for form in BESIDE if form.format(name) in there}
+    below = {name for labels in _named(root, LABEL_FOLDERS) for name in subfolders(labels)}
+    meant = {name for names in SPLIT_NAMES for name in names}
+    found = [
+        name
+        for name in there
+        if name in beside
+        or name in below
+        or _named(root / name, IMAGE_FOLDERS)
+        or (name.lower() in meant and holds_images(root / name))
+    ]
+    return found if found or holds_images(root) else None
+
+
+def find(root: Path, split: str | None) -> Found:
+    """Pairs of the first of the places that there are.
+
+    Raises:
+        DataSetError: there is no folder of label maps, or there are no images.
+    """
+    for images, labels in _places(root, split):
+        if images.is_dir() and next(files_below(labels, LABEL_SUFFIXES), None) is not None:
+            pairs = pair_up(images, labels)
+            return Found(pairs, label_ids=usual_label_ids(pairs, labels))
+    _refuse_other_labels(list(_places(root, split)))
+    folder = root if split is None else root / split
+    expected = ", ".join(f"{name}/{split}" if split else name for name in LABEL_FOLDERS[:4])
+    raise DataSetError(
+        f"{str(folder)!r} has no folder of label maps beside its images: expected one of "
+        f"{expected} in {str(root)!r}, or {option('labels', 'FOLDER')}, which names it"
+    )
+
+
+def _refuse_other_labels(places: list[tuple[Path, Path]]) -> None:
+    """Says what there is in place of label maps, where there is something."""
+    for images, labels in places:
+        if images == labels:
+            continue
+        others = sorted({one.suffix.lower() for one in files_below(labels, IMAGE_SUFFIXES)})
+        others += [one.name for one in labels.glob("*.txt")][:1] if labels.is_dir() else []
+        if others:
+            raise DataSetError(
+                f"{str(labels)!r} holds files such as {others[0]}, no label maps: expected a class "
+                f"id for each pixel in {', '.join(sorted(LABEL_SUFFIXES))}. JPEG changes ids when "
+                "it is saved; boxes in text files say nothing of pixels"
+            )
+
+
+def _places(root: Path, split: str | None) -> Iterator[tuple[Path, Path]]:
+    """Where images and label maps may be, in the order in which they are looked for."""
+    folder, labels_of_root = root, _named(root, LABEL_FOLDERS)
+    if split is not None:
+        folder = root / split
+        images = [one / split for one in _named(root, IMAGE_FOLDERS)]
+        yield from product(images, [one / split for one in labels_of_root])
+    images = _named(folder, IMAGE_FOLDERS)
+    yield from product(images, _named(folder, LABEL_FOLDERS))
+    if split is not None:
+        yield from ((folder, one / split) for one in labels_of_root)
+        yield from ((folder, root / form.format(split)) for form in BESIDE)
+    if not images:
+        yield from ((folder, labels) for labels in _named(folder, LABEL_FOLDERS))
+        yield folder, folder
+
+
+def _named(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The folders in a folder that have some of these names, in any case."""
+    there = {name.lower(): name for name in subfolders(folder)}
+    return [folder / there[name.lower()] for name in names if name.lower() in there]
+
+
+def pair_up(images: Path, labels: Path) -> list[Pair]:
+    """Pairs the files below two folders, or below one that holds both, in order of images' names.
+
+    A label map is called as its image but for its suffix, which is one of a format without loss;
+    where no image has such a map, one of `ENDINGS` stands before it, the same in the whole folder.
+    Folders below the two must be alike. In one folder `x_mask.png` beside `x.png` or `x.jpg` is a
+    label map, and so is `x.png` beside `x.jpg`.
+
+    Raises:
+        DataSetNotFoundError: a folder does not exist.
+        DataSetError: there are no images.
+    """
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise DataSetNotFoundError(f"folder {str(folder)!r} does not exist, or is no folder")
+    without = labels if labels != images else None
+    pictures = list(files_below(images, IMAGE_SUFFIXES, without=without))
+    if not pictures:
+        raise DataSetError(
+            f"folder {str(images)!r} holds no images: expected files such as .jpg or .png"
+        )
+    maps: dict[str, list[Path]] = {}
+    for path in files_below(labels, LABEL_SUFFIXES):
+        maps.setdefault(_key(labels, path), []).append(path)
+    best: dict[Path, Path] = {}
+    for ending in ENDINGS:
+        found = {
+            path: next(
+                (one for one in maps.get(_key(images, path) + ending, ()) if one != path), None
+            )
+            for path in pictures
+        }
+        chosen = {path: label for path, label in found.items() if label is not None}
+        if len(chosen) > len(best):
+            best = chosen
+        if best and ending == "":
+            break
+    if images == labels:  # what is another file's label map is no image
+        label_maps = set(best.values())
+        pictures = [path for path in pictures if path not in label_maps]
+    return [(path, best.get(path)) for path in pictures]
+
+
+def _key(root: Path, path: Path) -> str:
+    return path.relative_to(root).with_suffix("").as_posix()
+
+
+def usual_label_ids(pairs: list[Pair], labels: Path) -> LabelIds | None:
+    """COCO-Stuff's original ids, where label maps are told to have them; else None.
+
+    These are all in a folder `stuffthingmaps`, and those that are called as COCO's images, without
+    `_labelTrainIds`, in `annotations/train2017` or `annotations/val2017`.
+    """
+    original = [label for _, label in pairs if label and not label.stem.endswith(TRAIN_IDS)]
+    is_coco = "stuffthingmaps" in (labels.name, labels.parent.name) or (
+        labels.name in COCO_SPLITS
+        and labels.parent.name in COCO_FOLDERS
+        and all(COCO_NAME.fullmatch(label.stem) for label in original)
+    )
+    if not original or not is_coco:
+        return None
+    logger.info("%s: ids of COCO-Stuff's original 182 classes are mapped to its 171", labels)
+    return COCO_STUFF_182
+
+
+def missing_label_maps(pairs: list[Pair]) -> str:
+    """Says which images have no label map."""
+    missing = [str(image) for image, label in pairs if label is None]
+    nested = sorted({Path(one).parent.name for one in missing} & set(LABEL_FOLDERS))
+    hint = (
+        f" Some lie in a folder {nested[0]!r}, so they may be label maps themselves: "
+        f"{option('pairs', ('{}/images/{}.jpg', '{}/masks/{}.png'))} says what belongs together."
+        if nested
+        else ""
+    )
+    return (
+        f"{len(missing)} of {len(pairs)} images have no label map, expected one of the same name "
+        f"with the suffix .png for each; add them, remove the images, or leave them out with "
+        f"{option('skip_missing', True)}.{hint}\n  " + listing(missing, "\n  ")
+    )

@@ -1,0 +1,54 @@
+"""Mapillary Vistas: names, and what is not evaluated, stand in its config file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from modelscope_vitadapter.datasets.files import pairs_by_pattern, subfolders
+from modelscope_vitadapter.datasets.label_ids import LabelIds
+from modelscope_vitadapter.datasets.layouts.layout import Found
+from modelscope_vitadapter.errors import DataSetError
+
+NAME = "mapillary"
+LOOK = "training/images/x.jpg, training/v1.2/labels/x.png or training/labels, config_v1.2.json"
+
+VERSIONS = (("v1.2/labels", "config_v1.2.json"), ("labels", "config.json"))
+"""Where label maps are, and the file that names their classes."""
+
+
+def splits(root: Path) -> list[str] | None:
+    """Parts that have labels."""
+    if not any((root / config).is_file() for _, config in VERSIONS):
+        return None
+    found = [
+        name
+        for name in subfolders(root)
+        if (root / name / "images").is_dir()
+        and any((root / name / labels).is_dir() for labels, _ in VERSIONS)
+    ]
+    return found or None
+
+
+def find(root: Path, split: str | None) -> Found:
+    """The part's pairs; classes that the config does not evaluate are not counted."""
+    folder = root / str(split)
+    labels, config = next(one for one in VERSIONS if (folder / one[0]).is_dir())
+    if not (root / config).is_file():
+        config = next(one for _, one in VERSIONS if (root / one).is_file())
+    names, ignored = _classes(root / config)
+    pairs = pairs_by_pattern(root, f"{split}/images/{{}}.*", f"{split}/{labels}/{{}}.*")
+    return Found(pairs, names, LabelIds(excluded=ignored))
+
+
+def _classes(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The names of the classes, and the ids of those that are not evaluated."""
+    try:
+        entries: list[Any] = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        names = tuple(str(one.get("readable") or one["name"]) for one in entries)
+        ignored = tuple(k for k, one in enumerate(entries) if one.get("evaluate") is False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataSetError(
+            f"{str(path)!r} is no config of Mapillary Vistas ({type(error).__name__}: {error}); "
+            "expected JSON with a list 'labels', each with 'readable' and 'evaluate'"
+        ) from error
+    return names, ignored

@@ -1,0 +1,51 @@
+"""PaddleSeg's list files: an image and its label map in each line."""
+
+from pathlib import Path
+
+from modelscope_vitadapter.datasets.class_files import read_classes
+from modelscope_vitadapter.datasets.files import Pair, read_list
+from modelscope_vitadapter.datasets.layouts.layout import Found
+from modelscope_vitadapter.errors import DataSetError
+
+NAME = "paddleseg"
+LOOK = "train.txt or train_list.txt with lines 'images/x.jpg labels/x.png', labels.txt with names"
+
+
+def splits(root: Path) -> list[str] | None:
+    """Names of the lists whose first line names two files that are there."""
+    if root.is_file():
+        return [] if root.suffix.lower() == ".txt" and _is_list(root) else None
+    return [
+        one.stem.removesuffix("_list") for one in sorted(root.glob("*.txt")) if _is_list(one)
+    ] or None
+
+
+def find(root: Path, split: str | None) -> Found:
+    """The pairs of a list."""
+    if root.is_file():
+        return Found(listed_files(root, root.parent), read_classes(root.parent / "labels.txt"))
+    path = next(one for one in (root / f"{split}.txt", root / f"{split}_list.txt") if one.is_file())
+    return Found(listed_files(path, root), read_classes(root / "labels.txt"))
+
+
+def listed_files(path: Path, root: Path) -> list[Pair]:
+    """Images and label maps that the lines of a list name, relative to a folder."""
+    entries = read_list(path)
+    odd = next((entry for entry in entries if len(entry) != 2), None)
+    if odd is not None:
+        raise DataSetError(
+            f"list {str(path)!r}: {' '.join(odd)!r} is not an image and a label map; expected two "
+            "paths in each line, with a comma or a tab between them where paths have blanks"
+        )
+    return [(root / image, root / label) for image, label in entries]
+
+
+def _is_list(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            line = file.readline(4096)
+    except (OSError, UnicodeDecodeError):
+        return False
+    separator = next((one for one in "\t,;" if one in line), None)
+    parts = [one.strip() for one in line.split(separator)]
+    return len(parts) == 2 and all((path.parent / one).is_file() for one in parts)

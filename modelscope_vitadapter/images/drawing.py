@@ -1,0 +1,44 @@
+"""Colours of classes, laid over images."""
+
+import colorsys
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def default_palette(count: int) -> list[list[int]]:
+    """Colours `[R, G, B]`, 0 to 255; neighbours differ: hues go by the golden ratio."""
+    colours = []
+    for number in range(count):
+        hue, value = (number * 0.618034) % 1.0, 0.95 - 0.35 * (number % 3) / 2
+        colours.append([round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.65, value)])
+    return colours
+
+
+def overlay(
+    image: NDArray[np.uint8], classes: NDArray[Any], palette: Sequence[Sequence[int]], share: float
+) -> NDArray[np.uint8]:
+    """Lays the colours of class ids `(H, W)` over an image `(H, W, 3)` RGB; negative ids have none.
+
+    Args:
+        image: stays as it is.
+        classes: ids that index the palette.
+        palette: `[R, G, B]` of each class, 0 to 255.
+        share: of the colour in a pixel, 0 to 1.
+    """
+    known, colours = classes >= 0, np.array(palette, np.uint8)
+    mixed: NDArray[np.uint8] = image.copy()
+    mixed[known] = np.rint((1 - share) * image[known] + share * colours[classes[known]])
+    return mixed
+
+
+def fit_within(image: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
+    """An image whose longer side has at most so many pixels; a smaller one stays as it is."""
+    height, width = image.shape[:2]
+    scale = min(longest_side / max(height, width), 1.0)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    resized: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return resized
