@@ -9,10 +9,19 @@ import os
 LOGGER_NAME = "modelscope.vitadapter"
 QUIET_VARIABLE = "MODELSCOPE_VITADAPTER_QUIET"
 
+_warned: set[str] = set()
+
 
 def get_logger() -> logging.Logger:
     """This package's logger."""
     return logging.getLogger(LOGGER_NAME)
+
+
+def warn_once(key: str, message: str, *args: object) -> None:
+    """Logs a warning, unless this process logged one of that `key` before."""
+    if key not in _warned:
+        _warned.add(key)
+        get_logger().warning(message, *args)
 
 
 def set_quiet(quiet: bool = True) -> None:

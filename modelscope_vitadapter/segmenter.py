@@ -18,6 +18,7 @@ from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.config.test_pipeline import InputTransform
 from modelscope_vitadapter.devices import parse_torch_dtype, prepare_forked_process, usable_dtype
 from modelscope_vitadapter.errors import ConfigNotFoundError
+from modelscope_vitadapter.images.options import DEFAULT, ReadOptions
 from modelscope_vitadapter.images.reading import read_image
 from modelscope_vitadapter.images.transforms import NetworkInput, apply_transform
 from modelscope_vitadapter.inference.batches import automatic_batch_size
@@ -97,9 +98,9 @@ class Segmenter:
         """Where the network is."""
         return next(self.network.parameters()).device
 
-    def prepare(self, source: object, *, max_pixels: int | None = None) -> NetworkInput:
+    def prepare(self, source: object, *, options: ReadOptions = DEFAULT) -> NetworkInput:
         """Reads an image as the model's test pipeline says, see `prepare_image`."""
-        return prepare_image(self.config.transform, source, max_pixels=max_pixels)
+        return prepare_image(self.config.transform, source, options=options)
 
     @torch.inference_mode()  # entered and left at each step of the generator
     def predict(
@@ -132,24 +133,29 @@ class Segmenter:
         )
 
     def segment(
-        self, sources: Iterable[object], *, confidence: bool = False
+        self,
+        sources: Iterable[object],
+        *,
+        confidence: bool = False,
+        options: ReadOptions = DEFAULT,
     ) -> Iterator[Prediction]:
         """Reads and decides images; arguments as `prepare` and `predict`."""
-        return self.predict(map(self.prepare, sources), confidence=confidence)
+        inputs = (self.prepare(one, options=options) for one in sources)
+        return self.predict(inputs, confidence=confidence)
 
 
 def prepare_image(
-    transform: InputTransform, source: object, *, max_pixels: int | None = None
+    transform: InputTransform, source: object, *, options: ReadOptions = DEFAULT
 ) -> NetworkInput:
     """Reads an image, and resizes and normalises it as a test pipeline says.
 
-    `source` and `max_pixels` are as of `images.reading.read_image`.
+    `source` and `options` are as of `images.reading.read_image`.
 
     Raises:
         ImageError: it can't be taken as an image, or what is made of it doesn't fit into the memory
             that is free.
     """
-    image = read_image(source, max_pixels=max_pixels, check_size=check_image_fits)
+    image = read_image(source, options=options, check_size=check_image_fits)
     return apply_transform(transform, image)
 
 

@@ -5,9 +5,9 @@ what Pillow reads would not do: of all these files it reads each byte but once o
 """
 
 import re
-import struct
 
 from modelscope_vitadapter.errors import ImageError
+from modelscope_vitadapter.images.tiff_directory import Directory, is_tiff
 
 MAX_SCANS = 100  # passes over a JPEG's pixels, of a few bytes each; files in use have some ten
 MAX_EXIF_PARTS = 64  # segments of 64 KiB of EXIF data; each copies all that came before it
@@ -28,7 +28,7 @@ def refuse_bombs(content: bytes, name: str) -> None:
     found = ""
     if content.startswith(b"\xff\xd8"):
         found = _jpeg_bomb(content)
-    elif content.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    elif is_tiff(content):
         found = _tiff_bomb(content)
     if found:
         raise ImageError(
@@ -56,21 +56,12 @@ def _jpeg_bomb(content: bytes) -> str:
 
 
 def _tiff_bomb(content: bytes) -> str:
-    order = "<" if content.startswith(b"I") else ">"
-    large = b"+" in content[2:4]  # BigTIFF
-    head, count, entry = ("Q", "Q", "HHQ8x") if large else ("I", "H", "HHI4x")
-    try:
-        (start,) = struct.unpack_from(order + head, content, 8 if large else 4)
-        (number,) = struct.unpack_from(order + count, content, start)
-    except (struct.error, OverflowError):
+    directory = Directory.of(content)
+    if directory is None:
         return ""  # Pillow says what is wrong
-    if number > MAX_TABLE:
-        return f"{number} entries in its directory"
-    size = struct.calcsize(order + entry)
-    place = start + struct.calcsize(order + count)
-    whole = min(number, (len(content) - place) // size)
-    directory = memoryview(content)[place : place + whole * size]
-    for tag, kind, elements in struct.iter_unpack(order + entry, directory):
+    if directory.count > MAX_TABLE:
+        return f"{directory.count} entries in its directory"
+    for tag, kind, elements, _ in directory.entries():
         if elements > MAX_TABLE and (tag in _STRIPS or kind not in _BYTES):
             return f"{elements} numbers in entry {tag} of its directory"
     return ""

@@ -9,7 +9,9 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from modelscope_vitadapter.errors import ImageError, ImageNotFoundError
+from modelscope_vitadapter.images.limits import BY_TILES
 from modelscope_vitadapter.images.naming import describe, is_url
+from modelscope_vitadapter.images.tiff_directory import is_tiff
 
 MAX_FILE_BYTES = 2**30
 MAX_DOWNLOAD_BYTES = 2**28  # of an answer after content decoding
@@ -54,7 +56,7 @@ def read_file(path: Path) -> bytes:
             f"{name} can't be read: {getattr(error, 'strerror', None) or error}; expected an image "
             "file that may be opened"
         ) from error
-    _check_length(name, len(content), MAX_FILE_BYTES)
+    _check_length(name, len(content), MAX_FILE_BYTES, is_tiff=is_tiff(content[:4]))
     return content
 
 
@@ -134,11 +136,12 @@ def _content(answer: requests.Response, name: str, end: float) -> bytes:
     return bytes(content)
 
 
-def _check_length(name: str, length: int, most: int) -> None:
+def _check_length(name: str, length: int, most: int, *, is_tiff: bool = False) -> None:
     if length > most:
+        more = f"; {BY_TILES}" if is_tiff else ""
         raise ImageError(
             f"{name} holds more than {most} bytes, the most that is read; save it smaller, or "
-            "decode it yourself and pass an array"
+            f"decode it yourself and pass an array{more}"
         )
 
 

@@ -5,15 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from modelscope_vitadapter.errors import ImageError, ImageTypeError
 from modelscope_vitadapter.images.arrays import array_to_bgr
-from modelscope_vitadapter.images.decode import CheckSize, decode_image, pil_to_bgr
+from modelscope_vitadapter.images.decode import decode_oriented, pil_to_bgr
 from modelscope_vitadapter.images.fetch import fetch_url, read_file
+from modelscope_vitadapter.images.limits import CheckSize
 from modelscope_vitadapter.images.naming import describe, is_url
+from modelscope_vitadapter.images.options import DEFAULT, ReadOptions
+from modelscope_vitadapter.images.video import is_capture_result, is_video
 from modelscope_vitadapter.validation import shorten
 
 _ACCEPTED = (
@@ -24,13 +28,13 @@ _IMAGE_KEYS = ("inputimage", "image", "img", "input", "file")
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"}
-    | {".avif", ".heic", ".tga"}
+    | {".avif", ".heic", ".heif", ".tga", ".jfif", ".jpe"}
 )
 """Suffixes of image files, in lower case."""
 
 
 def read_image(
-    source: object, *, max_pixels: int | None = None, check_size: CheckSize | None = None
+    source: object, *, options: ReadOptions = DEFAULT, check_size: CheckSize | None = None
 ) -> NDArray[Any]:
     """Reads an image from anything that can be one, with the pixels that ModelScope gives.
 
@@ -40,12 +44,12 @@ def read_image(
         source: path (str or Path), URL (http or https), bytes of an image file (bytes, bytearray,
             memoryview), PIL image of any mode, array (see `array_to_bgr`), or a dict with one
             image column (see `image_column`). It is never modified.
-        max_pixels: see `decode_image`. Arrays are in memory already: no limit.
+        options: see `decode_image`. Arrays are in memory already: no limit on pixels.
         check_size: see `CheckSize`; the size is as stored.
 
     Returns:
         `(H, W, 3)` BGR in 0..255, C-contiguous and writable, independent of `source`: float32
-        where floats were given (an array of floats, mode `F`), else uint8.
+        where floats were given (an array of floats, mode `F`) without a `value_range`, else uint8.
 
     Raises:
         ImageNotFoundError: the file, or the resource behind the URL, does not exist.
@@ -53,18 +57,29 @@ def read_image(
         ImageMemoryError: the memory for it is not there.
         ImageError: it is no image, or asks for too much.
     """
+    return read_oriented_image(source, options=options, check_size=check_size)[0]
+
+
+def read_oriented_image(
+    source: object, *, options: ReadOptions = DEFAULT, check_size: CheckSize | None = None
+) -> tuple[NDArray[Any], int]:
+    """As `read_image`, with the EXIF orientation (1..8) that the file has.
+
+    It is given whether it was applied or not; 1 where there is none or the data is damaged, and
+    for PIL images and arrays.
+    """
     if isinstance(source, Mapping):
         source = image_column(source)
     name = describe(source)
     if isinstance(source, np.ndarray):
         if check_size is not None and source.ndim in (2, 3):
             check_size(name, (source.shape[0], source.shape[1]))
-        return array_to_bgr(source, name)
+        return array_to_bgr(source, name, value_range=options.value_range), 1
     if isinstance(source, Image.Image):
         if check_size is not None:
             check_size(name, (source.height, source.width))
-        return pil_to_bgr(source, name, max_pixels=max_pixels)
-    return decode_image(read_bytes(source), name, max_pixels=max_pixels, check_size=check_size)
+        return pil_to_bgr(source, name, options=options), 1
+    return decode_oriented(read_bytes(source), name, options=options, check_size=check_size)
 
 
 def read_bytes(source: object) -> bytes:
@@ -75,11 +90,20 @@ def read_bytes(source: object) -> bytes:
     path = os.fspath(source) if isinstance(source, os.PathLike) else source
     if not isinstance(path, str):
         hint = ""
-        if hasattr(source, "read"):
+        if isinstance(source, cv2.VideoCapture):
+            hint = "; pass it to the pipeline by itself, which gives a result for each frame"
+        elif is_capture_result(source):
+            hint = "; a VideoCapture's read() gives (ok, frame): pass the frame alone"
+        elif hasattr(source, "read"):
             hint = "; pass what its read() gives"
         elif hasattr(source, "numpy"):
             hint = "; pass an array (H, W, 3), for a tensor tensor.permute(1, 2, 0).numpy()"
         raise ImageTypeError(f"{name} is no image: {_ACCEPTED}{hint}")
+    if is_video(path):
+        raise ImageError(
+            f"{name} is a video, expected an image; pass it to the pipeline by itself, which gives "
+            "a result for each frame, or its frames (modelscope_vitadapter.images.video.frames)"
+        )
     if isinstance(source, str):
         if is_url(source):
             return fetch_url(source)

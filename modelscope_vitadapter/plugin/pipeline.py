@@ -5,16 +5,19 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from modelscope.pipelines.base import Pipeline
 from modelscope.utils.constant import ModelFile
 from modelscope.utils.device import device_placement
+from numpy.typing import NDArray
 
 from modelscope_vitadapter.devices import (
     arrange_network,
@@ -23,6 +26,8 @@ from modelscope_vitadapter.devices import (
     torch_device,
 )
 from modelscope_vitadapter.images.naming import describe
+from modelscope_vitadapter.images.options import DEFAULT, ReadOptions
+from modelscope_vitadapter.images.video import frames, is_capture_result, is_video
 from modelscope_vitadapter.inference.failures import OnError, attempt, elements, parse_on_error
 from modelscope_vitadapter.inference.results import parse_mask_dtype, parse_output
 from modelscope_vitadapter.logs import get_logger
@@ -48,6 +53,8 @@ KNOWN_KEYWORDS = {
 }
 """What the pipeline, its model and ModelScope read; others have no effect."""
 
+READ_OPTIONS = tuple(one.name for one in fields(ReadOptions))
+
 LOCKS = ("_preparing", "_model_prepare_lock")
 """Attributes that belong to one process: ours, and ModelScope's that it stands before."""
 
@@ -67,7 +74,12 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         device: `cpu`, `gpu`, `cuda:N`, or any device that PyTorch can use.
         batch_size: inputs of a list whose windows may go through the network together; by default
             all of them. They are read one after the other as room for their windows is made.
-        max_pixels: largest image that is read, in pixels; `images.reading.MAX_PIXELS` by default.
+        max_pixels: largest image that is read, in pixels; `images.limits.MAX_PIXELS` by default.
+        exif: `apply` (default) turns images as their EXIF orientation says, `ignore` leaves them
+            as they are stored.
+        bands: of TIFF files, the bands that are red, green and blue, counted from 1, such as
+            `(3, 2, 1)`, or one that is grey.
+        value_range: `(black, white)` of images whose values have another range than 8 or 16 bits.
         on_error: what becomes of an input of a list or an iterable that fails by its own fault.
             `raise` (default) raises its error, with the input's index, counted from 0, and its name
             in the message. `skip` leaves it out and logs why; a function is given a
@@ -78,9 +90,11 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
             passes on.
 
     Calling it with one input gives one result, with a list a list of results, with a dataset or
-    another iterable an iterator of results. Inputs: see `images.reading.read_image`. Call options:
-    `mask_dtype`, `output`, `confidence` (see `VitAdapterSemanticSegmentation.postprocess`),
-    `max_pixels`, `batch_size` and `on_error`.
+    another iterable an iterator of results, and likewise with a video: a path of one or a
+    `cv2.VideoCapture`. Inputs: see `images.reading.read_image`. Call options: `mask_dtype`,
+    `output`, `confidence` (see `VitAdapterSemanticSegmentation.postprocess`), `max_pixels`, `exif`,
+    `bands`, `value_range`, `batch_size`, `on_error`, and for a video `frame_step`: every how many
+    frames one is segmented.
 
     Threads may share a pipeline. It can be pickled, so a process that is started by spawning may
     be given it. A forked process may use its parent's, or build its own, and computes in one
@@ -109,11 +123,15 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         device: str | torch.device = "gpu",
         batch_size: int | None = None,
         max_pixels: int | None = None,
+        exif: str | None = None,
+        bands: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
         on_error: OnError = "raise",
         **kwargs: Any,
     ) -> None:
         self.batch_size = None if batch_size is None else parse_count("batch_size", batch_size)
-        self.max_pixels = None if max_pixels is None else parse_count("max_pixels", max_pixels)
+        given = {"max_pixels": max_pixels, "exif": exif, "bands": bands, "value_range": value_range}
+        self.read_options = _changed(DEFAULT, given)
         self.on_error = parse_on_error(on_error)
         unused = sorted(set(kwargs) - KNOWN_KEYWORDS)
         if unused:
@@ -137,6 +155,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         size = self.batch_size if size is None else parse_count("batch_size", size)
         on_error = kwargs.pop("on_error", None)
         on_error = self.on_error if on_error is None else parse_on_error(on_error)
+        video = _video_frames(input, kwargs.pop("frame_step", None))
         options = self._sanitize_parameters(**kwargs)  # refused now, not while iterating
         if isinstance(input, list):
             step = size or max(len(input), 1)
@@ -145,8 +164,8 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
                 for start in range(0, len(input), step)
                 for result in self._segment(input[start : start + step], start, on_error, options)
             ]
-        if _is_stream(input):
-            return self._stream(input, on_error, options)
+        if video is not None or _is_stream(input):
+            return self._stream(input if video is None else video, on_error, options)
         return self._segment_one(input, options)
 
     def _sanitize_parameters(self, **options: Any) -> CallOptions:
@@ -154,18 +173,18 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         for name in SERVER_OPTIONS:
             options.pop(name, None)
         forward = {"confidence": parse_flag("confidence", options.pop("confidence", False))}
-        limit = options.pop("max_pixels", None)
-        limit = self.max_pixels if limit is None else parse_count("max_pixels", limit)
+        read = _changed(self.read_options, {one: options.pop(one, None) for one in READ_OPTIONS})
         unknown = set(options) - {"mask_dtype", "output"}
         if unknown:
             raise TypeError(
                 f"unknown call option {sorted(unknown)[0]!r}: expected mask_dtype, output, "
-                "confidence, max_pixels, batch_size or on_error"
+                "confidence, max_pixels, exif, bands, value_range, batch_size, on_error or "
+                "frame_step"
             )
         # Refused here, an option is not taken for the fault of the first input.
         parse_mask_dtype(options.get("mask_dtype"))
         parse_output(options.get("output", "masks"))
-        return {} if limit is None else {"max_pixels": limit}, forward, options
+        return {} if read == DEFAULT else {"options": read}, forward, options
 
     def _segment_one(self, one: Any, options: CallOptions) -> dict[str, Any]:
         preprocessing, forwarding, postprocessing = options
@@ -248,6 +267,19 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         return self.model.postprocess(inputs, **postprocess_params)  # type: ignore[no-any-return]
 
 
+def _changed(options: ReadOptions, given: Mapping[str, Any]) -> ReadOptions:
+    return replace(options, **{name: value for name, value in given.items() if value is not None})
+
+
+def _video_frames(source: object, step: object) -> Iterator[NDArray[np.uint8]] | None:
+    """The frames of a video; None for another input, for which there is no step."""
+    if isinstance(source, cv2.VideoCapture) or is_video(source):
+        return frames(source, step=1 if step is None else parse_count("frame_step", step))
+    if step is not None:
+        raise ValueError(f"frame_step={step!r}: expected a video, not {describe(source)}")
+    return None
+
+
 def is_vitadapter(model: Any) -> bool:
     """Whether an object is our model, or a directory names our type or none."""
     if isinstance(model, str | Path):
@@ -270,7 +302,7 @@ def directory_type(model_dir: Path) -> str | None:
 
 def _is_stream(value: object) -> bool:
     """Whether a value is a collection of inputs but no list: a dataset, a generator, a tuple."""
-    if isinstance(value, NO_STREAMS) or hasattr(value, "read"):
+    if isinstance(value, NO_STREAMS) or hasattr(value, "read") or is_capture_result(value):
         return False
     return hasattr(value, "__iter__") or (
         hasattr(value, "__len__") and hasattr(value, "__getitem__") and not hasattr(value, "size")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from modelscope.preprocessors.base import Preprocessor
 from modelscope_vitadapter.config.config_dict import ConfigDict
 from modelscope_vitadapter.config.model_config import find_test_pipeline, load_model_config
 from modelscope_vitadapter.config.test_pipeline import parse_test_pipeline
+from modelscope_vitadapter.images.options import DEFAULT, ReadOptions
 from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.plugin.registration import PREPROCESSOR, register
 from modelscope_vitadapter.segmenter import prepare_image
@@ -49,8 +51,16 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
         if config is not None:
             self._transform = parse_test_pipeline(find_test_pipeline(config))
 
-    def __call__(self, data: object, *, max_pixels: int | None = None) -> Mapping[str, Any]:
+    def __call__(
+        self,
+        data: object,
+        *,
+        max_pixels: int | None = None,
+        options: ReadOptions = DEFAULT,
+    ) -> Mapping[str, Any]:
         """Prepares one input; arguments and errors as of `segmenter.prepare_image`.
+
+        `max_pixels` goes before that of the options.
 
         Returns:
             `img`: a list of `(3, h, w)` float32 tensors, one per test-time augmentation;
@@ -59,7 +69,9 @@ class VitAdapterSegmentationPreprocessor(Preprocessor):  # type: ignore[misc]  #
         """
         if self._config is None:
             raise ValueError("this preprocessor has no configuration: pass model_dir or config")
-        prepared = prepare_image(self._transform, data, max_pixels=max_pixels)
+        if max_pixels is not None:
+            options = replace(options, max_pixels=max_pixels)
+        prepared = prepare_image(self._transform, data, options=options)
         size = prepared.image_size
         metas = [{"ori_shape": size, "flip_direction": flip} for flip in prepared.flips]
         return {"img": list(prepared.views), "img_metas": metas}

@@ -270,7 +270,9 @@ REFUSED = {
         b"\xd7\xcd\xc6\x9a" + bytes(200), b"\1\0\0\0\x58\0\0\0" + bytes(32) + b" EMF" + bytes(200)
     ),
     "random bytes": content(np.random.default_rng(8).bytes(5000), bytes(5000)),
-    "HEIC without a plug-in of Pillow": content(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)),
+    "HEIC without pillow-heif": content(
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200), words="pip install pillow-heif"
+    ),
     "JPEG, cut short": cut("JPEG"),
     "PNG, cut short": cut("PNG"),
     "PNG, header only": content(b"\x89PNG\r\n\x1a\n"),

@@ -7,6 +7,7 @@ from PIL import Image
 
 from modelscope_vitadapter.errors import ImageError
 from modelscope_vitadapter.images.decode import decode_image
+from modelscope_vitadapter.images.options import ReadOptions
 from tests.images.forms import ANSWERED
 
 PIXELS = 10**6
@@ -42,7 +43,7 @@ def changed(draw):
 @pytest.mark.filterwarnings("ignore")
 def test_changed_images(content):
     try:
-        pixels = decode_image(content, "the image", max_pixels=PIXELS)
+        pixels = decode_image(content, "the image", options=ReadOptions(max_pixels=PIXELS))
     except ImageError as error:
         (message,) = error.args
         assert message.startswith("the image ")

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from modelscope_vitadapter.errors import ImageError, ImageMemoryError
 from modelscope_vitadapter.images import decode
 from modelscope_vitadapter.images.decode import decode_image, pil_to_bgr
+from modelscope_vitadapter.images.options import ReadOptions
 from tests.images.makers import BGR, GREY_16, NOISE, PICTURE, encode, icon, in_mode, translucent
 
 PIXELS = BGR.shape[0] * BGR.shape[1]
@@ -79,7 +80,7 @@ def test_a_given_limit_takes_the_place_of_pillows(monkeypatch, kind):
     """For one call: Pillow's setting stays as it is, so other threads keep it."""
     content = WRITTEN[kind]
     with pytest.raises(ImageError, match=f"at most {PIXELS - 1}; .*max_pixels={PIXELS}"):
-        decode_image(content, "a", max_pixels=PIXELS - 1)
+        decode_image(content, "a", options=ReadOptions(max_pixels=PIXELS - 1))
     monkeypatch.setattr(decode, "BAND_PIXELS", 320)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     with pytest.raises(ImageError, match=r"at most 100;|exceeds limit of 100"):  # twice, as there
@@ -87,7 +88,10 @@ def test_a_given_limit_takes_the_place_of_pillows(monkeypatch, kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            assert decode_image(content, "a", max_pixels=PIXELS).shape == BGR.shape
+            assert (
+                decode_image(content, "a", options=ReadOptions(max_pixels=PIXELS)).shape
+                == BGR.shape
+            )
         except ImageError as error:  # of which formats depends on Pillow's version
             assert kind in WITHIN_PILLOWS
             assert "raise PIL.Image.MAX_IMAGE_PIXELS" in str(error)

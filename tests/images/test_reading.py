@@ -12,6 +12,7 @@ from PIL import Image
 from modelscope_vitadapter.errors import ImageError, ImageNotFoundError, ImageTypeError
 from modelscope_vitadapter.images import fetch
 from modelscope_vitadapter.images.naming import describe
+from modelscope_vitadapter.images.options import ReadOptions
 from modelscope_vitadapter.images.reading import image_column, read_image
 from tests.images.makers import BGR, PICTURE, encode
 
@@ -82,8 +83,8 @@ def test_the_limit_and_the_check_reach_every_form():
             read_image(source, check_size=refuse)
     for source in (PNG, PICTURE, {"image": PNG}):
         with pytest.raises(ImageError, match="768 pixels"):
-            read_image(source, max_pixels=767)
-    assert read_image(np.array(BGR), max_pixels=1).shape == BGR.shape
+            read_image(source, options=ReadOptions(max_pixels=767))
+    assert read_image(np.array(BGR), options=ReadOptions(max_pixels=1)).shape == BGR.shape
 
 
 def test_files_have_a_limit_and_a_name_that_can_be(tmp_path, monkeypatch):
