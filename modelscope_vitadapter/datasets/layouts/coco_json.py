@@ -167,7 +167,7 @@ def _region(one: _Object, size: Size, ids: Ids, what: str) -> Region:
     if not isinstance(value, dict):
         rings = [ring_of(ring, what) for ring in checked(value, list, f"segmentation of {what}")]
         return polygons(ids[category], rings)
-    if list(value.get("size", ())) != list(size):
+    if list(member(value, "size", (list, np.ndarray), what)) != list(size):
         raise DataSetError(f"{what} has run lengths of another size than its image, {size}")
     counts = value.get("counts")
     if isinstance(counts, str):

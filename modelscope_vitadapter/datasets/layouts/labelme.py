@@ -133,13 +133,11 @@ def _classes(root: Path, parts: Parts) -> ClassNames:
     for name in CLASS_FILES:
         if (root / name).is_file():
             return class_names(one for one in read_lines(root / name) if one not in ("", IGNORE))
-    names = set()
-    for _, labels in parts.values():
-        for file in files_below(labels, JSON):
-            names |= {
-                member(shape, "label", str, f"a shape of {str(file)!r}")
-                for shape in read_json(file).get("shapes") or ()
-            }
+    names: set[str] = set()
+    for file in (one for _, labels in parts.values() for one in files_below(labels, JSON)):
+        what = f"{str(file)!r}"
+        shapes = checked(read_json(file).get("shapes", []), list, f"'shapes' of {what}")
+        names |= {member(one, "label", str, f"a shape of {what}") for one in shapes}
     return class_names(sorted(names - {IGNORE}))
 
 
@@ -148,12 +146,12 @@ def _load(file: Path, image: Path, classes: ClassNames) -> tuple[Size, list[Regi
     height, width = content.get("imageHeight"), content.get("imageWidth")
     if height is None or width is None:  # old versions wrote none
         height, width = upright_size(image)
-    size, regions = checked_size(height, width, what), []
-    for index, shape in enumerate(member(content, "shapes", list, what)):
-        region = _region(shape, size, classes, f"shape {index} of {what}", str(file.parent))
-        if region is not None:
-            regions.append(region)
-    return size, regions
+    size, shapes = checked_size(height, width, what), member(content, "shapes", list, what)
+    found = (
+        _region(one, size, classes, f"shape {index} of {what}", str(file.parent))
+        for index, one in enumerate(shapes)
+    )
+    return size, [one for one in found if one is not None]
 
 
 def _region(shape: Any, size: Size, classes: ClassNames, what: str, folder: str) -> Region | None:

@@ -127,12 +127,12 @@ def _load(file: Path, classes: ClassNames) -> tuple[Size, list[Region]]:
     content, what = read_json(file), f"{str(file)!r}"
     given = member(content, "size", dict, what)
     size = checked_size(given.get("height"), given.get("width"), what)
-    regions = []
-    for index, one in enumerate(member(content, "objects", list, what)):
-        region = _region(one, size, classes, f"object {index} of {what}", str(file.parent))
-        if region is not None:
-            regions.append(region)
-    return size, regions
+    objects = member(content, "objects", list, what)
+    found = (
+        _region(one, size, classes, f"object {index} of {what}", str(file.parent))
+        for index, one in enumerate(objects)
+    )
+    return size, [one for one in found if one is not None]
 
 
 def _region(one: Any, size: Size, classes: ClassNames, what: str, folder: str) -> Region | None:
