@@ -40,6 +40,9 @@ def boxed(value, *boxes):
 def test_a_pixel_is_a_regions_where_its_centre_lies_in_it():
     assert (draw(polygons(3, [rectangle(2, 1, 5, 4)])) == boxed(3, (2, 1, 5, 4))).all()
     assert (draw(polygons(3, [rectangle(1.6, 0.6, 5.4, 4.4)])) == boxed(3, (2, 1, 5, 4))).all()
+    corner = [(0, 0), (6, 0), (6, 2), (2.4, 2), (2.4, 5), (0, 5)]
+    drawn = draw(polygons(3, [np.array(corner)]))
+    assert (drawn == boxed(3, (0, 0, 6, 2), (0, 2, 2, 5))).all()
     halves = [[(0, 0), (9, 0), (0, 7)], [(9, 0), (9, 7), (0, 7)]]
     drawn = [draw(polygons(1, [np.array(one, float)])) for one in halves]
     assert (sum(drawn) == boxed(1, (0, 0, 9, 7))).all()  # neighbours share no pixel, and leave none

@@ -21,10 +21,10 @@ def polygon(exterior, interior=(), kind="polygon"):
     return {"classTitle": "cat", "geometryType": kind, "points": points}
 
 
-def packed(pixels, mode=None):
+def packed(pixels, mode=None, **options):
     stream = io.BytesIO()
     found = Image.fromarray(np.asarray(pixels, np.uint8))
-    (found.convert(mode) if mode else found).save(stream, "png")
+    (found.convert(mode) if mode else found).save(stream, "png", **options)
     return base64.b64encode(zlib.compress(stream.getvalue())).decode()
 
 
@@ -76,7 +76,9 @@ def test_rectangles_name_their_last_pixel(tmp_path, caplog):
 def test_bitmaps(tmp_path):
     clear = np.zeros((2, 2, 4), np.uint8)
     clear[:, :, 0], clear[1, :, 3] = 255, 1  # colour everywhere, opaque below only
-    for data in (packed([[0, 0], [9, 9]]), packed(clear), packed([[0, 0], [255, 255]], "1")):
+    palette = packed([[3, 3], [0, 0]], "P", transparency=3)
+    two_colours = packed([[0, 0], [255, 255]], "1")
+    for data in (packed([[0, 0], [9, 9]]), packed(clear), two_colours, palette):
         ids = ids_of(project(tmp_path, bitmap(data)))
         assert ids[3].tolist() == [0, 1, 1, 0] and ids.sum() == 2
 
@@ -86,7 +88,6 @@ def test_bitmaps(tmp_path):
     [
         *(bitmap("é"), bitmap("AAAA"), bitmap(packed([[1]])[:-8]), bitmap(packed([[1]]), [1])),
         bitmap(packed(np.ones((7, 4)))),  # larger than the image
-        bitmap(base64.b64encode(zlib.compress(bytes(10**6))).decode()),
         *(
             {},
             5,
@@ -101,6 +102,12 @@ def test_bitmaps(tmp_path):
 def test_what_cannot_be_drawn_is_named(tmp_path, wrong):
     with pytest.raises(DataSetError, match=r"object 0 of .*a\.jpg\.json"):
         ids_of(project(tmp_path, wrong))
+
+
+def test_bitmaps_are_unpacked_no_further_than_their_image_needs(tmp_path):
+    bomb = base64.b64encode(zlib.compress(bytes(10**6))).decode()
+    with pytest.raises(DataSetError, match="larger than its image"):
+        ids_of(project(tmp_path, bitmap(bomb)))
 
 
 def test_files_of_another_form_are_refused(tmp_path):
