@@ -45,7 +45,7 @@ FORBIDDEN = r"(mmdet|mmseg|timm|torchvision|mmcv\.(ops|runner|_ext))\b"
 
 MAX_LINES, MAX_FUNCTION_LINES = 400, 60
 
-PROVIDED = {"PIL", "requests", "scipy", "tqdm", "mmengine"}
+PROVIDED = {"PIL", "requests", "scipy", "tqdm", "mmengine", "yaml"}
 """What declared dependencies bring along, see docs/dependencies.md."""
 
 IMPORT_NAMES = {"mmcv-lite": "mmcv", "opencv-python": "cv2"}

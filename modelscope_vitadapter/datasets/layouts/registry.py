@@ -8,10 +8,13 @@ from modelscope_vitadapter.datasets.layouts import (
     ade20k,
     camvid,
     cityscapes,
+    coco_json,
     cvat_masks,
+    cvat_xml,
     folders,
     isaid,
     kitti,
+    labelme,
     labelme2voc,
     loveda,
     mapillary,
@@ -19,15 +22,18 @@ from modelscope_vitadapter.datasets.layouts import (
     pascal_context,
     potsdam,
     roboflow,
+    supervisely,
     voc,
+    yolo,
 )
 from modelscope_vitadapter.datasets.layouts.layout import Layout
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
 from modelscope_vitadapter.hints import option
 
 _MODULES: Any = (
-    *(ade20k, camvid, cityscapes, cvat_masks, isaid, kitti, labelme2voc, loveda, mapillary),
-    *(paddleseg, pascal_context, potsdam, roboflow, voc, folders),
+    *(ade20k, camvid, cityscapes, coco_json, cvat_masks, cvat_xml, isaid, kitti, labelme),
+    *(labelme2voc, loveda, mapillary, paddleseg, pascal_context, potsdam, roboflow, supervisely),
+    *(voc, yolo, folders),
 )
 
 LAYOUTS: dict[str, Layout] = {cast(Layout, one).NAME: one for one in _MODULES}
