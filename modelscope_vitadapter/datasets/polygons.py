@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from modelscope_vitadapter.datasets.label_ids import IGNORED, USUAL_IGNORED
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.images.decode import MAX_PIXELS
+from modelscope_vitadapter.images.limits import MAX_PIXELS
 from modelscope_vitadapter.validation import shown
 
 MAX_COORDINATE = 2**20

@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from modelscope_vitadapter.datasets.folders import IMAGE_FOLDERS, files_below
+from modelscope_vitadapter.datasets.files import files_below, holds_images, subfolders
+from modelscope_vitadapter.datasets.layouts.folders import IMAGE_FOLDERS, named
 from modelscope_vitadapter.datasets.polygons import Size, checked_size
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
-from modelscope_vitadapter.images.decode import FORMATS
+from modelscope_vitadapter.images.formats import FORMATS
 from modelscope_vitadapter.images.reading import IMAGE_SUFFIXES
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.validation import listing, shown
@@ -183,7 +185,7 @@ def parts_of(root: Path, label_folders: tuple[str, ...], suffix: str) -> Parts:
     """
     found: Parts = {}
     for images, labels in _beside(root, label_folders):
-        if any(one.suffix.lower() in IMAGE_SUFFIXES for one in images.iterdir()):
+        if holds_images(images):
             if holds(labels, suffix):
                 return {None: (images, labels)}
             continue
@@ -226,14 +228,5 @@ def holds(folder: Path, suffix: str) -> bool:
     return next(files_below(folder, frozenset({suffix})), None) is not None
 
 
-def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, but hidden ones."""
-    if not folder.is_dir():
-        return []
-    names = (one.name for one in folder.iterdir() if one.is_dir())
-    return sorted(one for one in names if not one.startswith("."))
-
-
 def _beside(root: Path, label_folders: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
-    pairs = ((root / one, root / other) for one in IMAGE_FOLDERS for other in label_folders)
-    return (pair for pair in pairs if pair[0].is_dir() and pair[1].is_dir())
+    return product(named(root, IMAGE_FOLDERS), named(root, label_folders))

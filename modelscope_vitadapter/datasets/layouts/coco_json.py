@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from modelscope_vitadapter.datasets.files import subfolders
 from modelscope_vitadapter.datasets.layouts.annotations import (
     ClassNames,
     checked,
@@ -17,7 +18,6 @@ from modelscope_vitadapter.datasets.layouts.annotations import (
     part_of,
     read_json,
     splits_in,
-    subfolders,
 )
 from modelscope_vitadapter.datasets.layouts.layout import Found
 from modelscope_vitadapter.datasets.polygons import (
@@ -94,6 +94,8 @@ def _files(root: Path) -> dict[str | None, Path]:
     for path in sorted((root / "annotations").glob("*.json")):
         name = path.stem.removeprefix(PREFIX)
         folders = (root / name, root / "images" / name)
+        if (root / "stuffthingmaps").is_dir() or (root / "annotations" / name).is_dir():
+            continue  # COCO-Stuff's label maps are there
         if path.stem.startswith(PREFIX) or any(one.is_dir() for one in folders):
             found.setdefault(name, path)
     for name in () if found else ("", *subfolders(root)):

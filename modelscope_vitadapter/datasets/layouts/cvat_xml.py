@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from modelscope_vitadapter.datasets.files import subfolders
 from modelscope_vitadapter.datasets.layouts.annotations import (
     ClassNames,
     class_names,
@@ -12,7 +13,6 @@ from modelscope_vitadapter.datasets.layouts.annotations import (
     part_of,
     read_text,
     splits_in,
-    subfolders,
     warn_skipped,
 )
 from modelscope_vitadapter.datasets.layouts.layout import Found

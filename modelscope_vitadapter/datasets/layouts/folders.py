@@ -56,19 +56,19 @@ logger = get_logger()
 
 def splits(root: Path) -> list[str] | None:
     """The parts that folders of a folder show; None where there are no images in their places."""
-    images = _named(root, IMAGE_FOLDERS)
+    images = named(root, IMAGE_FOLDERS)
     if images:
         return [] if holds_images(images[0]) else subfolders(images[0])
     there = subfolders(root)
     beside = {name for name in there for form in BESIDE if form.format(name) in there}
-    below = {name for labels in _named(root, LABEL_FOLDERS) for name in subfolders(labels)}
+    below = {name for labels in named(root, LABEL_FOLDERS) for name in subfolders(labels)}
     meant = {name for names in SPLIT_NAMES for name in names}
     found = [
         name
         for name in there
         if name in beside
         or name in below
-        or _named(root / name, IMAGE_FOLDERS)
+        or named(root / name, IMAGE_FOLDERS)
         or (name.lower() in meant and holds_images(root / name))
     ]
     return found if found or holds_images(root) else None
@@ -110,22 +110,22 @@ def _refuse_other_labels(places: list[tuple[Path, Path]]) -> None:
 
 def _places(root: Path, split: str | None) -> Iterator[tuple[Path, Path]]:
     """Where images and label maps may be, in the order in which they are looked for."""
-    folder, labels_of_root = root, _named(root, LABEL_FOLDERS)
+    folder, labels_of_root = root, named(root, LABEL_FOLDERS)
     if split is not None:
         folder = root / split
-        images = [one / split for one in _named(root, IMAGE_FOLDERS)]
+        images = [one / split for one in named(root, IMAGE_FOLDERS)]
         yield from product(images, [one / split for one in labels_of_root])
-    images = _named(folder, IMAGE_FOLDERS)
-    yield from product(images, _named(folder, LABEL_FOLDERS))
+    images = named(folder, IMAGE_FOLDERS)
+    yield from product(images, named(folder, LABEL_FOLDERS))
     if split is not None:
         yield from ((folder, one / split) for one in labels_of_root)
         yield from ((folder, root / form.format(split)) for form in BESIDE)
     if not images:
-        yield from ((folder, labels) for labels in _named(folder, LABEL_FOLDERS))
+        yield from ((folder, labels) for labels in named(folder, LABEL_FOLDERS))
         yield folder, folder
 
 
-def _named(folder: Path, names: Sequence[str]) -> list[Path]:
+def named(folder: Path, names: Sequence[str]) -> list[Path]:
     """The folders in a folder that have some of these names, in any case."""
     there = {name.lower(): name for name in subfolders(folder)}
     return [folder / there[name.lower()] for name in names if name.lower() in there]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modelscope_vitadapter.datasets.folders import files_below
+from modelscope_vitadapter.datasets.files import files_below, subfolders
 from modelscope_vitadapter.datasets.label_ids import IGNORED
 from modelscope_vitadapter.datasets.layouts.annotations import (
     ClassNames,
@@ -23,7 +23,6 @@ from modelscope_vitadapter.datasets.layouts.annotations import (
     read_json,
     read_lines,
     splits_in,
-    subfolders,
     upright_size,
     warn_skipped,
 )
@@ -104,11 +103,12 @@ def _parts(root: Path) -> Parts:
 
 
 def _match(images: Path, labels: Path, below: bool = True) -> bool:
-    """Whether there is an image of the same name for any of the JSON files."""
-    files = files_below(labels, JSON) if below else labels.glob("*.json")
+    """Whether a JSON file with shapes is called as an image."""
+    files = files_below(labels, JSON) if below else sorted(labels.glob("*.json"))
     found = files_below(images, IMAGE_SUFFIXES) if below else images.iterdir()
     stems = {_key(images, one) for one in found if one.suffix.lower() in IMAGE_SUFFIXES}
-    return any(_key(labels, one) in stems for one in files)
+    first = next((one for one in files if _key(labels, one) in stems), None)
+    return first is not None and "shapes" in read_json(first)
 
 
 def _key(root: Path, path: Path) -> str:

@@ -2,14 +2,11 @@
 
 import base64
 import zlib
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from modelscope_vitadapter.datasets.files import subfolders
 from modelscope_vitadapter.datasets.layouts.annotations import (
     ClassNames,
     checked,
@@ -20,7 +17,6 @@ from modelscope_vitadapter.datasets.layouts.annotations import (
     png_pixels,
     read_json,
     splits_in,
-    subfolders,
     warn_skipped,
 )
 from modelscope_vitadapter.datasets.layouts.layout import Found
@@ -34,8 +30,7 @@ from modelscope_vitadapter.datasets.polygons import (
     rectangle,
     ring_of,
 )
-from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError, ImageError
-from modelscope_vitadapter.images.reading import read_image
+from modelscope_vitadapter.errors import DataSetError
 
 NAME = "supervisely"
 LOOK = "meta.json beside DATASET/img/x.jpg + DATASET/ann/x.jpg.json; datasets are the splits"
@@ -43,24 +38,6 @@ LOOK = "meta.json beside DATASET/img/x.jpg + DATASET/ann/x.jpg.json; datasets ar
 META = "meta.json"
 MACHINE, COLORS = "masks_machine", "obj_class_to_machine_color.json"
 """Label maps that Supervisely exports beside the JSON files, and the ids of the classes in them."""
-
-
-@dataclass(frozen=True)
-class MachineMask:
-    """A label map of `masks_machine`: an id in each pixel, as a shade of grey."""
-
-    identity: str
-    path: Path
-
-    def ids(self) -> NDArray[np.uint8]:
-        """See `layout.DrawnLabels`."""
-        try:
-            pixels = read_image(self.path)
-        except ImageError as error:
-            raise DataSetError(str(error)) from error
-        if (pixels != pixels[:, :, :1]).any():
-            raise DataSetError(f"{str(self.path)!r} holds colours; expected ids as shades of grey")
-        return pixels[:, :, 0].astype(np.uint8)
 
 
 def splits(root: Path) -> list[str] | None:
@@ -106,10 +83,7 @@ def _machine_masks(root: Path, folder: Path, images: list[Path]) -> Found:
     pairs = []
     for image in images:
         paths = [folder / MACHINE / f"{one}.png" for one in (image.stem, image.name)]
-        path = next((one for one in paths if one.is_file()), None)
-        if path is None:
-            raise DataSetNotFoundError(f"label map {str(paths[0])!r} of an image does not exist")
-        pairs.append((image, MachineMask(ClassNames(names or ()).identity(path, root), path)))
+        pairs.append((image, next((one for one in paths if one.is_file()), None)))
     return Found(pairs, names)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from modelscope_vitadapter.datasets.files import LABEL_SUFFIXES, files_below
 from modelscope_vitadapter.datasets.layouts.annotations import (
     ClassNames,
     Parts,
@@ -24,6 +25,7 @@ from modelscope_vitadapter.datasets.layouts.annotations import (
 from modelscope_vitadapter.datasets.layouts.layout import Found
 from modelscope_vitadapter.datasets.polygons import DrawnRegions, Region, Size, polygons
 from modelscope_vitadapter.errors import DataSetError
+from modelscope_vitadapter.images.reading import IMAGE_SUFFIXES
 from modelscope_vitadapter.validation import shown
 
 NAME = "yolo"
@@ -67,7 +69,16 @@ def _folder(root: Path) -> Path:
 def _parts(root: Path) -> Parts:
     if root.is_file() and root.suffix.lower() not in (".yaml", ".yml"):
         return {}
-    return parts_of(_folder(root), ("labels",), ".txt")
+    found = parts_of(_folder(root), ("labels",), ".txt")
+    return {split: place for split, place in found.items() if _match(*place)}
+
+
+def _match(images: Path, labels: Path) -> bool:
+    """Whether an image has a text file, and no label maps are there."""
+    files = (one.relative_to(images) for one in files_below(images, IMAGE_SUFFIXES))
+    return next(files_below(labels, LABEL_SUFFIXES), None) is None and any(
+        (labels / one.with_suffix(".txt")).is_file() for one in files
+    )
 
 
 def _names(root: Path) -> dict[int, str]:
