@@ -127,8 +127,10 @@ def inside(folder: Path, name: str, what: str) -> Path:
 
 def upright_size(path: Path) -> Size:
     """The size of an image file, turned as its EXIF data says; as a rule only its head is read."""
+    Image.init()
+    known = [one for one in FORMATS if one in Image.OPEN]  # of others Pillow makes a KeyError
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=known) as image:
             if image.format == "TIFF":  # turns itself
                 image.load()
                 return checked_size(image.height, image.width, str(path))
@@ -186,16 +188,16 @@ def parts_of(root: Path, label_folders: tuple[str, ...], suffix: str) -> Parts:
     found: Parts = {}
     for images, labels in _beside(root, label_folders):
         if holds_images(images):
-            if holds(labels, suffix):
+            if match(images, labels, suffix):
                 return {None: (images, labels)}
             continue
         for name in subfolders(images):
-            if holds(labels / name, suffix):
+            if match(images / name, labels / name, suffix):
                 found.setdefault(name, (images / name, labels / name))
     if not found:
         for name in subfolders(root):
             for images, labels in _beside(root / name, label_folders):
-                if holds(labels, suffix):
+                if match(images, labels, suffix):
                     found.setdefault(name, (images, labels))
     return found
 
@@ -223,9 +225,16 @@ def images_in(folder: Path) -> list[Path]:
     return images
 
 
-def holds(folder: Path, suffix: str) -> bool:
-    """Whether files with a suffix are below a folder."""
-    return next(files_below(folder, frozenset({suffix})), None) is not None
+def match(images: Path, labels: Path, suffix: str) -> bool:
+    """Whether below a folder there is a file, with a suffix, of the same name as an image."""
+    files = [key_of(labels, one) for one in files_below(labels, frozenset({suffix}))]
+    found = files_below(images, IMAGE_SUFFIXES) if files else ()
+    return not {key_of(images, one) for one in found}.isdisjoint(files)
+
+
+def key_of(folder: Path, path: Path) -> str:
+    """What an image and its annotation file have in common: the path without the suffix."""
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _beside(root: Path, label_folders: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:

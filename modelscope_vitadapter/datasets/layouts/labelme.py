@@ -16,6 +16,8 @@ from modelscope_vitadapter.datasets.layouts.annotations import (
     checked,
     class_names,
     inside,
+    key_of,
+    match,
     member,
     part_of,
     parts_of,
@@ -53,6 +55,9 @@ CLASS_FILES = ("labels.txt", "classes.txt", "class_names.txt")
 IGNORE = "__ignore__"
 """labelme's name for what is not counted."""
 
+KINDS = ("polygon", "rectangle", "circle", "mask")
+"""Shapes that cover an area."""
+
 CORNERS = 128
 """Of a circle."""
 
@@ -73,10 +78,10 @@ def find(root: Path, split: str | None) -> Found:
     parts = _parts(root)
     images, labels = part_of(parts, root, split, LOOK)
     classes = _classes(root, parts)
-    by_stem = {_key(images, path): path for path in files_below(images, IMAGE_SUFFIXES)}
+    by_stem = {key_of(images, path): path for path in files_below(images, IMAGE_SUFFIXES)}
     pairs = []
     for file in files_below(labels, JSON):
-        image = by_stem.pop(_key(labels, file), None) or _named_image(file, root)
+        image = by_stem.pop(key_of(labels, file), None) or _named_image(file, root)
         if image is not None:
             identity = classes.identity(file, root)
             load = partial(_load, file, image, classes)
@@ -93,26 +98,20 @@ def _parts(root: Path) -> Parts:
     if not root.is_dir():
         return {}
     found = parts_of(root, LABEL_FOLDERS, ".json")
-    found = {key: pair for key, pair in found.items() if _match(*pair)}
-    if not found and _match(root, root, below=False):
-        return {None: (root, root)}
+    beside = [one for one in root.glob("*.json") if not one.name.startswith(".")]
+    stems = {one.stem for one in root.iterdir() if one.suffix.lower() in IMAGE_SUFFIXES}
+    if not found and any(one.stem in stems for one in beside):
+        found = {None: (root, root)}
     for name in () if found else subfolders(root):
-        if _match(root / name, root / name):
+        if match(root / name, root / name, ".json"):
             found[name] = root / name, root / name
-    return found
+    return {split: place for split, place in found.items() if _has_shapes(place[1])}
 
 
-def _match(images: Path, labels: Path, below: bool = True) -> bool:
-    """Whether a JSON file with shapes is called as an image."""
-    files = files_below(labels, JSON) if below else sorted(labels.glob("*.json"))
-    found = files_below(images, IMAGE_SUFFIXES) if below else images.iterdir()
-    stems = {_key(images, one) for one in found if one.suffix.lower() in IMAGE_SUFFIXES}
-    first = next((one for one in files if _key(labels, one) in stems), None)
+def _has_shapes(labels: Path) -> bool:
+    """Whether the first JSON file is labelme's; other programs write JSON beside images too."""
+    first = next(files_below(labels, JSON), None)
     return first is not None and "shapes" in read_json(first)
-
-
-def _key(root: Path, path: Path) -> str:
-    return path.relative_to(root).with_suffix("").as_posix()
 
 
 def _named_image(file: Path, root: Path) -> Path | None:
@@ -155,11 +154,14 @@ def _load(file: Path, image: Path, classes: ClassNames) -> tuple[Size, list[Regi
 
 
 def _region(shape: Any, size: Size, classes: ClassNames, what: str, folder: str) -> Region | None:
+    kind = checked(checked(shape, dict, what).get("shape_type") or "polygon", str, what)
+    if kind not in KINDS:
+        warn_skipped(kind, folder)
+        return None
     label = member(shape, "label", str, what)
     class_id = IGNORED if label == IGNORE else classes.id_of(label, what)
     points = ring_of(member(shape, "points", list, what), what)
-    kind = shape.get("shape_type") or "polygon"
-    if kind in ("rectangle", "circle", "mask") and len(points) < 2:
+    if kind != "polygon" and len(points) < 2:
         raise DataSetError(f"{what} is a {kind} of {len(points)} points; expected 2")
     if kind == "polygon":
         return polygons(class_id, [points])
@@ -167,15 +169,12 @@ def _region(shape: Any, size: Size, classes: ClassNames, what: str, folder: str)
         return polygons(class_id, [rectangle(*points.min(0), *points.max(0))])
     if kind == "circle":
         return polygons(class_id, [_circle(points)])
-    if kind == "mask":
-        try:
-            content = base64.b64decode(member(shape, "mask", str, what), validate=True)
-        except ValueError as error:
-            raise DataSetError(f"{what} has a mask that is not in base64 ({error})") from None
-        left, top = map(int, points[0])
-        return bitmap(class_id, left, top, png_pixels(content, size, what))
-    warn_skipped(str(checked(kind, str, f"'shape_type' of {what}")), folder)
-    return None
+    try:
+        content = base64.b64decode(member(shape, "mask", str, what), validate=True)
+    except ValueError as error:
+        raise DataSetError(f"{what} has a mask that is not in base64 ({error})") from None
+    left, top = map(int, points[0])
+    return bitmap(class_id, left, top, png_pixels(content, size, what))
 
 
 def _circle(points: Ring) -> Ring:

@@ -25,7 +25,6 @@ from modelscope_vitadapter.datasets.layouts.annotations import (
 from modelscope_vitadapter.datasets.layouts.layout import Found
 from modelscope_vitadapter.datasets.polygons import DrawnRegions, Region, Size, polygons
 from modelscope_vitadapter.errors import DataSetError
-from modelscope_vitadapter.images.reading import IMAGE_SUFFIXES
 from modelscope_vitadapter.validation import shown
 
 NAME = "yolo"
@@ -70,15 +69,11 @@ def _parts(root: Path) -> Parts:
     if root.is_file() and root.suffix.lower() not in (".yaml", ".yml"):
         return {}
     found = parts_of(_folder(root), ("labels",), ".txt")
-    return {split: place for split, place in found.items() if _match(*place)}
-
-
-def _match(images: Path, labels: Path) -> bool:
-    """Whether an image has a text file, and no label maps are there."""
-    files = (one.relative_to(images) for one in files_below(images, IMAGE_SUFFIXES))
-    return next(files_below(labels, LABEL_SUFFIXES), None) is None and any(
-        (labels / one.with_suffix(".txt")).is_file() for one in files
-    )
+    return {  # beside label maps, texts say something else
+        split: place
+        for split, place in found.items()
+        if next(files_below(place[1], LABEL_SUFFIXES), None) is None
+    }
 
 
 def _names(root: Path) -> dict[int, str]:

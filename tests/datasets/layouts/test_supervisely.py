@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modelscope_vitadapter.datasets.label_maps import read_label_map
 from modelscope_vitadapter.datasets.layouts import supervisely
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
 from tests.datasets.makers import SIZE, write_image
@@ -132,9 +133,5 @@ def test_label_maps_for_machines(tmp_path):
     assert supervisely.find(tmp_path, "ds0").classes == ("background", "sky", "cat")
     colors.write_text('{"cat": [7, 7, 7]}')
     assert supervisely.find(tmp_path, "ds0").classes is None
-    Image.new("RGB", (4, 6), (1, 2, 3)).save(path)
-    with pytest.raises(DataSetError, match=r"a\.png"):
-        ids_of(tmp_path)
     path.unlink()
-    with pytest.raises(DataSetNotFoundError, match=r"a\.png"):
-        ids_of(tmp_path)
+    assert supervisely.find(tmp_path, "ds0").pairs[0][1] is None
