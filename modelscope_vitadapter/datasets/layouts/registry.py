@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, cast
 
-from modelscope_vitadapter.datasets.files import subfolders
+from modelscope_vitadapter.datasets.files import SPLIT_NAMES, holds_images, subfolders
 from modelscope_vitadapter.datasets.layouts import (
     ade20k,
     camvid,
@@ -60,25 +60,37 @@ def recognise(root: Path, name: str | None = None) -> tuple[Layout, Path, list[s
             f"dataset {str(root)!r} does not exist: expected a folder, such as one with images/ "
             "beside labels/, or a table, list or annotation file"
         )
-    candidates = list(LAYOUTS.values()) if name is None else [LAYOUTS[name]]
-    place = root
-    for _ in range(DEPTH + 1):
+    places = _places(root)
+    for place in places:
         fitting = {
-            one.NAME: parts for one in candidates if (parts := one.splits(place)) is not None
+            one.NAME: parts
+            for one in LAYOUTS.values()
+            if name in (None, one.NAME)
+            and one.NAME != folders.NAME
+            and (parts := one.splits(place)) is not None
         }
-        special = [one for one in fitting if one != folders.NAME]
-        if len(special) > 1:
+        if len(fitting) > 1:
             raise DataSetError(
                 f"{str(place)!r} can be read in several ways: choose one, "
-                f"{' or '.join(option('layout', one) for one in special)}"
+                f"{' or '.join(option('layout', one) for one in fitting)}"
             )
-        for found in special or fitting:
+        for found in fitting:
             return LAYOUTS[found], place, fitting[found]
-        below = subfolders(place)
-        if len(below) != 1:
+    parts = folders.splits(places[-1]) if name in (None, folders.NAME) else None
+    if parts is None:
+        raise DataSetError(_nothing_fits(root, name))
+    return LAYOUTS[folders.NAME], places[-1], parts
+
+
+def _places(root: Path) -> list[Path]:
+    """A folder, and what it holds if that is nothing but another folder, as archives have it."""
+    places = [root]
+    names = {one for meant in SPLIT_NAMES for one in meant} | set(folders.IMAGE_FOLDERS)
+    while len(below := subfolders(places[-1])) == 1 and len(places) <= DEPTH:
+        if below[0].lower() in names or holds_images(places[-1]):
             break
-        place = place / below[0]
-    raise DataSetError(_nothing_fits(root, name))
+        places.append(places[-1] / below[0])
+    return places
 
 
 def _nothing_fits(root: Path, name: str | None) -> str:
