@@ -184,7 +184,11 @@ def paddleseg(root):
 
 
 def carvana(root):
-    both(root, "train/{n}.jpg", "train_masks/{n}_mask.gif", ids(ignored=0) > 0, ("train",))
+    both(root, "train/{n}.jpg", "train_masks/{n}_mask.gif", ids(ignored=0), ("train",))
+    black_and_white = Image.fromarray(ids(ignored=0), "P")
+    black_and_white.putpalette([0, 0, 0, 255, 255, 255])
+    for path in root.glob("train_masks/*"):
+        black_and_white.save(path)
 
 
 def isaid(root):
