@@ -64,6 +64,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "photometric": ("--no-photometric", {**OFF, "help": "leave colours as they are"}),
     "seed": ("--seed", WHOLE),
     "workers": ("--workers", WHOLE),
+    "worker_timeout": ("--worker-timeout", NUMBER),
     "evaluation_interval": ("--evaluate-every", WHOLE),
     "checkpoint_interval": ("--save-every", WHOLE),
     "log_interval": ("--log-every", WHOLE),

@@ -22,7 +22,7 @@ from modelscope_vitadapter.distributed import process_index, summed
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.plugin.train_checkpoints import save_checkpoint
 from modelscope_vitadapter.training.evaluating import METRIC, draw_samples
-from modelscope_vitadapter.training.loader import Batch, BatchLoader
+from modelscope_vitadapter.training.loader import Batch, BatchLoader, worker_failures
 from modelscope_vitadapter.training.train_config import (
     BEST,
     PERIODIC,
@@ -162,7 +162,7 @@ class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untype
         An interrupt (Ctrl-C, SIGTERM) lets the step end, saves a checkpoint and returns.
         """
         self.invoke_hook(TrainerStages.before_run)
-        with self.stop_request.listening(), closing(data_loader):
+        with self.stop_request.listening(), worker_failures(), closing(data_loader):
             while self._iter < self.max_iters and not self._stop_training:
                 self._epoch, first = divmod(self._iter, self.iters_per_epoch)
                 self.invoke_hook(TrainerStages.before_train_epoch)

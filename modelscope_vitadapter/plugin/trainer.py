@@ -232,6 +232,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
             processes=process_count(),
             process=process_index(),
             workers=config.workers,
+            timeout=config.worker_timeout,
             pin_memory=self.device.type == "cuda",
         )
 

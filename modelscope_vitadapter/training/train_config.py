@@ -126,6 +126,9 @@ class TrainConfig:
     max_checkpoints: int = _option(2, COUNT, "checkpoints that are kept", RUN)
     sample_pictures: int = _option(4, COUNT_OR_0, "images drawn with every evaluation", RUN)
     workers: int = _option(2, COUNT_OR_0, "processes that read and augment images", RUN)
+    worker_timeout: float = _option(
+        600.0, ABOVE_0, "seconds without a batch after which workers are taken to have failed", RUN
+    )
     tensorboard: bool = _option(True, SWITCH, "write files for TensorBoard", RUN)
 
     def __post_init__(self) -> None:
