@@ -81,8 +81,8 @@ class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
         if get_worker_info() is not None:
             # Otherwise the queue's own thread does it, and drops a batch for which there is no
             # room: the trainer would wait for it for ever.
-            images.share_memory_()
-            classes.share_memory_()
+            for part in (images, classes):
+                part.share_memory_()  # type: ignore[no-untyped-call]
         return Batch(images, classes, seeds, names)
 
     def _sample(self, index: int) -> Sample:
