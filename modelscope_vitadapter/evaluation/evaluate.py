@@ -28,6 +28,7 @@ from modelscope_vitadapter.evaluation.result import Evaluation, published_metric
 from modelscope_vitadapter.evaluation.resume import SavedCounts
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.segmenter import Segmenter, model_directory
+from modelscope_vitadapter.validation import parse_count
 
 DATA_OPTIONS = {"split", "label_ids", "classes", "image_column", "label_column", "skip_missing"}
 """Options that are `open_dataset`'s."""
@@ -74,8 +75,8 @@ def evaluate(
     """
     of_data = {name: options.pop(name) for name in DATA_OPTIONS if name in options}
     dataset = open_dataset(data, **of_data)
-    if limit is not None and limit < 1:
-        raise DataSetError(f"limit={limit}: expected at least 1 image")
+    if limit is not None:
+        parse_count("limit", limit)
     count = min(len(dataset), limit or len(dataset))
     with (
         joined_processes(on_gpu=_device(device or "gpu").type == "cuda"),

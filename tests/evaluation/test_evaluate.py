@@ -137,7 +137,7 @@ def test_what_cannot_be_evaluated(scenes, segmenter, tmp_path):
 
     for model, data, options, error, says in (
         (tmp_path / "nothing", scenes, {}, ConfigNotFoundError, "does not exist"),
-        (segmenter, scenes, {"limit": 0}, DataSetError, "limit=0"),
+        (segmenter, scenes, {"limit": 0}, ValueError, "limit=0"),
         (5, scenes, {}, TypeError, "int can't be evaluated"),
         (TINY_MODEL, scenes, {"device": "nonsense"}, ValueError, "device='nonsense'"),
         (segmenter, Empty(), {}, DataSetError, "empty"),
