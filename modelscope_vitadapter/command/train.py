@@ -4,6 +4,7 @@ Used as:
   vitadapter train my_model my_data --output run --iters 2000
   vitadapter train damo/cv_vitadapter_semantic-segmentation_cocostuff164k my_data --freeze beit
   vitadapter train my_model my_data --output run --resume
+  vitadapter train my_model my_data --output other --resume run/iter_1500
   torchrun --nproc_per_node=4 -m modelscope_vitadapter train my_model my_data --output run
 
 The dataset's parts train and val are used; my_data/classes.txt names the classes, one a line. The
@@ -25,13 +26,15 @@ from modelscope_vitadapter.command.data_arguments import (
 )
 from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.errors import DataSetError
+from modelscope_vitadapter.training.class_weights import parse_class_weights
 from modelscope_vitadapter.training.train_config import (
     CROP,
     DTYPES,
     FREEZE_CHOICES,
     TrainConfig,
     check,
-    latest_checkpoint,
+    check_free,
+    chosen_checkpoint,
     options_of,
 )
 
@@ -64,6 +67,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "photometric": ("--no-photometric", {**OFF, "help": "leave colours as they are"}),
     "seed": ("--seed", WHOLE),
     "workers": ("--workers", WHOLE),
+    "worker_timeout": ("--worker-timeout", NUMBER),
     "evaluation_interval": ("--evaluate-every", WHOLE),
     "checkpoint_interval": ("--save-every", WHOLE),
     "log_interval": ("--log-every", WHOLE),
@@ -78,7 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", default="work_dir", metavar="FOLDER", help="what is written; default: work_dir"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    text = (
+        "go on from the last checkpoint in --output, or from PATH: a checkpoint (OUTPUT/iter_N) or "
+        "a run's folder, of which the last is taken. What --output has of later steps gives way to "
+        "what is saved anew; give another --output to keep it"
+    )
+    parser.add_argument("--resume", nargs="?", const=True, metavar="PATH", help=text)
     add_data_arguments(parser)
     group = parser.add_argument_group("parts of the dataset")
     for option, part in (("--train-split", "train"), ("--val-split", "val")):
@@ -101,6 +110,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--crop", type=int, metavar="N", help=text)
     text = "what stays as it is: beit leaves adapter and head, backbone leaves the head"
     group.add_argument("--freeze", choices=FREEZE_CHOICES, default="nothing", help=text)
+    text = "of classes in the loss: 1,2,0.5 (all), or road:1,car:2.5 (others: 1); default: MODEL's"
+    group.add_argument("--class-weights", metavar="WEIGHTS", help=text)
     group.add_argument("--adapter-form", help="builtin (default) or authors, see docs/usage.md")
     group = parser.add_argument_group("run")
     group.add_argument("--device", default="gpu", help="gpu (default), cpu or cuda:N")
@@ -132,13 +143,13 @@ def run(arguments: argparse.Namespace) -> int:
     names = None if arguments.classes is None else Path(arguments.classes)
     if names is not None and not names.is_file():
         raise FileNotFoundError(f"--classes: there is no file '{names}'")
-    output = Path(arguments.output)
-    checkpoint = latest_checkpoint(output) if arguments.resume else None
-    if arguments.resume and checkpoint is None:
-        raise FileNotFoundError(
-            f"--resume: there is no checkpoint (iter_N.pth) in {output}; leave --resume out to "
-            "begin, or give the --output of the run that shall go on"
-        )
+    weights = arguments.class_weights
+    class_weights = None if weights is None else parse_class_weights(weights)
+    output, resume = Path(arguments.output), arguments.resume
+    checkpoint = None
+    if resume is not None:
+        checkpoint = chosen_checkpoint(output if resume is True else Path(resume))
+    check_free(output, checkpoint)
 
     from modelscope_vitadapter.datasets.open_dataset import read_classes
     from modelscope_vitadapter.plugin.trainer import VitAdapterSegmentationTrainer
@@ -156,6 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         beit=arguments.beit,
         crop=arguments.crop,
         freeze=arguments.freeze,
+        class_weights=class_weights,
         recipe=recipe,
         run=options,
         data_options=data_options(arguments),

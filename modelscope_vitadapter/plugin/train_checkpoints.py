@@ -60,9 +60,9 @@ def load_checkpoint(trainer: Any, checkpoint: Path) -> None:
         )
     before = content["run"]
     changed = [
-        f"{name} was {before[name]!r} and is {value!r}"
+        f"{name} was {before.get(name)!r} and is {value!r}"
         for name, value in trainer.identity().items()
-        if before[name] != value
+        if before.get(name) != value
     ]
     if changed:
         raise CheckpointError(

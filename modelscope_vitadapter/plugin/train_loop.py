@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from modelscope.trainers.hooks import Hook, IterTimerHook, TensorboardHook
-from modelscope.trainers.hooks.logger import TextLoggerHook
 from modelscope.trainers.hooks.priority import Priority
 from modelscope.trainers.trainer import EpochBasedTrainer
 from modelscope.utils.constant import ModeKeys, ModelFile, TrainerStages
@@ -21,8 +20,9 @@ from modelscope.utils.constant import ModeKeys, ModelFile, TrainerStages
 from modelscope_vitadapter.distributed import process_index, summed
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.plugin.train_checkpoints import save_checkpoint
+from modelscope_vitadapter.plugin.train_log import TimedLoggerHook
 from modelscope_vitadapter.training.evaluating import METRIC, draw_samples
-from modelscope_vitadapter.training.loader import Batch, BatchLoader
+from modelscope_vitadapter.training.loader import Batch, BatchLoader, worker_failures
 from modelscope_vitadapter.training.train_config import (
     BEST,
     PERIODIC,
@@ -114,8 +114,7 @@ class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped
         if self._saved != steps:
             self._saved = steps
             _save(trainer, folder / f"iter_{steps}", ModelFile.TRAIN_OUTPUT_DIR)
-            kept = trainer.train_config.max_checkpoints  # those of an earlier part included
-            _remove(saved_checkpoints(folder, PERIODIC)[:-kept], but=f"iter_{steps}")
+            _keep_last(folder, steps, trainer.train_config.max_checkpoints)
 
     def state_dict(self) -> dict[str, float]:
         """What resuming needs."""
@@ -139,14 +138,23 @@ def _remove(checkpoints: list[Path], *, but: str) -> None:
                 path.unlink(missing_ok=True)
 
 
+def _keep_last(folder: Path, steps: int, kept: int) -> None:
+    """Removes what is too old, and what an earlier part of the run had saved of later steps.
+
+    That would otherwise be what `--resume` goes on from.
+    """
+    saved = saved_checkpoints(folder, PERIODIC)
+    own = [one for one in saved if int(one.name.removeprefix("iter_")) <= steps]
+    _remove([*own[:-kept], *saved[len(own) :]], but=f"iter_{steps}")
+
+
 def run_hooks(folder: str, config: TrainConfig) -> list[Hook]:
     """The hooks of a run, which writes into a folder."""
-    interval = config.log_interval
-    logs = TextLoggerHook(interval=interval, by_epoch=False, out_dir=folder)
-    hooks = [IterTimerHook(), EvaluateAndSaveHook(), logs]
+    hooks = [IterTimerHook(), EvaluateAndSaveHook()]
     if config.tensorboard and find_spec("tensorboard") is not None:
-        hooks.append(TensorboardHook(interval=interval, by_epoch=False))
-    return hooks
+        hooks.append(TensorboardHook(interval=0, by_epoch=False))
+    # Of equal priority the one that is registered later acts first: this one, which is followed.
+    return [*hooks, TimedLoggerHook(config.log_interval, folder)]
 
 
 class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untyped
@@ -162,7 +170,7 @@ class StepLoop(EpochBasedTrainer):  # type: ignore[misc]  # ModelScope is untype
         An interrupt (Ctrl-C, SIGTERM) lets the step end, saves a checkpoint and returns.
         """
         self.invoke_hook(TrainerStages.before_run)
-        with self.stop_request.listening(), closing(data_loader):
+        with self.stop_request.listening(), worker_failures(), closing(data_loader):
             while self._iter < self.max_iters and not self._stop_training:
                 self._epoch, first = divmod(self._iter, self.iters_per_epoch)
                 self.invoke_hook(TrainerStages.before_train_epoch)

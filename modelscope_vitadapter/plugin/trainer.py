@@ -5,36 +5,42 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from modelscope.trainers.default_config import DEFAULT_HOOKS_CONFIG
 from modelscope.utils.config import Config
 from modelscope.utils.constant import DEFAULT_MODEL_REVISION, ModeKeys, ModelFile
-from modelscope.utils.device import create_device
 
 from modelscope_vitadapter.config.criterion import parse_criterion
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.datasets.check import check_dataset
-from modelscope_vitadapter.datasets.dataset import SegmentationDataset, classes_of, identity_of
-from modelscope_vitadapter.datasets.open_dataset import has_splits, open_dataset
+from modelscope_vitadapter.datasets.dataset import classes_of, identity_of
 from modelscope_vitadapter.distributed import (
     first_process_does,
     join_group,
-    own_device_name,
     process_count,
     process_index,
 )
-from modelscope_vitadapter.errors import ConfigError, DataSetNotFoundError, TrainingError
+from modelscope_vitadapter.errors import ConfigError, TrainingError
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.plugin.registration import TRAINER, register
+from modelscope_vitadapter.plugin.train_arguments import (
+    HANDED_ON,
+    check_divisible,
+    dataset_options,
+    opened,
+    own_device,
+)
 from modelscope_vitadapter.plugin.train_checkpoints import load_checkpoint, load_weights
+from modelscope_vitadapter.plugin.train_log import logged_to
 from modelscope_vitadapter.plugin.train_loop import StepLoop, StopRequest, run_hooks
 from modelscope_vitadapter.segmenter import model_directory
 from modelscope_vitadapter.training.augmentation import Augmentation
+from modelscope_vitadapter.training.class_weights import ClassWeights, weights_of
 from modelscope_vitadapter.training.config_changes import changed_config, config_text
 from modelscope_vitadapter.training.evaluating import evaluate_segmenter
 from modelscope_vitadapter.training.initialize import initialize
@@ -43,13 +49,9 @@ from modelscope_vitadapter.training.train_config import (
     FREEZE,
     TrainConfig,
     check,
-    latest_checkpoint,
+    check_free,
 )
 from modelscope_vitadapter.training.train_step import TrainStep
-
-HANDED_ON = ("callbacks", "cfg_modify_fn", "cfg_options", "arg_parse_fn")
-WITHOUT_EFFECT = ("launcher", "cfg_file", "third_party")
-"""Arguments that `EpochBasedTrainer` takes; the latter are told by torchrun or used already."""
 
 
 @register(TRAINER)
@@ -65,15 +67,17 @@ class VitAdapterSegmentationTrainer(StepLoop):
         model: a model id, a model directory, or a model of this package.
         train_dataset, eval_dataset: with labels, see `datasets.open_dataset.open_dataset`.
         train_split, eval_split: which parts of them are used, where they have parts.
-        work_dir: where checkpoints, logs and sample images are written.
+        work_dir: where checkpoints, logs and sample images are written; nothing before `train`.
         classes, crop, palette: see `changed_config`. Names are by default those that the training
             data has (`classes.txt`). Parts of the head that don't fit start fresh.
         from_scratch: of `model` only `mmcv_config.py` is used.
         beit: checkpoint of a BEiT backbone to start from.
+        class_weights: of the classes in the loss, see `ClassWeights`; by default the model's.
         freeze: `nothing`, `beit` (adapter and head are trained) or `backbone` (the head is).
         recipe, run: fields of `TrainConfig` that shall be otherwise; the latter say how often a run
             reports, evaluates and saves, and its workers.
-        data_options: arguments of `open_dataset` (`label_ids`, `image_column`, ...).
+        data_options: arguments of `open_dataset` (`label_ids`, `image_column`, ...), which may also
+            be given as keywords.
         check_data: read all images and label maps before training starts.
         adapter_form, trust_remote_code: see `VitAdapterSemanticSegmentation`.
         device: `gpu`, `cpu`, `cuda:N`; under torchrun `gpu` is the GPU of the process.
@@ -101,6 +105,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         from_scratch: bool = False,
         beit: str | os.PathLike[str] | None = None,
         freeze: str | None = None,
+        class_weights: ClassWeights | None = None,
         recipe: Mapping[str, Any] | None = None,
         run: Mapping[str, Any] | None = None,
         data_options: Mapping[str, Any] | None = None,
@@ -113,7 +118,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         trust_remote_code: bool = False,
         **kwargs: Any,
     ) -> None:
-        _refuse_unknown(kwargs)
+        options = dataset_options(data_options or {}, kwargs)
         given = {"max_epochs": max_epochs, "seed": seed}
         given = {name: value for name, value in given.items() if value is not None}
         config = TrainConfig().changed("recipe", {**(recipe or {}), **given})
@@ -121,12 +126,11 @@ class VitAdapterSegmentationTrainer(StepLoop):
         self.freeze, self.adapter_form = freeze or "nothing", parse_adapter_form(adapter_form)
         check("freeze", self.freeze, FREEZE)
         self.stop_request = StopRequest()
-        place = _own_device(device)
+        place = own_device(device)
         join_group(on_gpu=place.type == "cuda")
-        _check_divisible(self.train_config)
-        options = data_options or {}
-        self.train_dataset: Any = _opened(train_dataset, train_split, options)
-        self.eval_dataset: Any = _opened(eval_dataset, eval_split, options, for_evaluation=True)
+        check_divisible(self.train_config)
+        self.train_dataset: Any = opened(train_dataset, train_split, options)
+        self.eval_dataset: Any = opened(eval_dataset, eval_split, options, for_evaluation=True)
         if classes is None and self.train_dataset is not None:
             classes = classes_of(self.train_dataset)
         if isinstance(model, VitAdapterSemanticSegmentation):
@@ -157,6 +161,11 @@ class VitAdapterSegmentationTrainer(StepLoop):
             )
         self._start = model
         self._criterion = parse_criterion(model.cfg, model.num_classes)
+        self.class_weights = None
+        if class_weights is not None:
+            self.class_weights = weights_of(class_weights, model.CLASSES)
+            given_and_none = (*self.class_weights, self._criterion.class_weight[-1])
+            self._criterion = replace(self._criterion, class_weight=given_and_none)
         self._init_modelscope(
             work_dir=os.fspath(work_dir),
             device=str(place),
@@ -169,15 +178,18 @@ class VitAdapterSegmentationTrainer(StepLoop):
         with tempfile.TemporaryDirectory() as folder:  # the model's directory may lack the file
             file = Path(folder) / ModelFile.CONFIGURATION
             file.write_text(json.dumps(self._start.configuration()), encoding="utf-8")
-            super().__init__(
-                model=self._start.model_dir,
-                cfg_file=str(file),
-                train_dataset=self.train_dataset,
-                eval_dataset=self.eval_dataset,
-                seed=self.train_config.seed,
-                max_epochs=math.ceil(self.max_iters / self.iters_per_epoch),
-                **options,
-            )
+            log = Path(folder) / "log"  # work_dir may be another run's
+            with logged_to(log):
+                super().__init__(
+                    model=self._start.model_dir,
+                    cfg_file=str(file),
+                    train_dataset=self.train_dataset,
+                    eval_dataset=self.eval_dataset,
+                    seed=self.train_config.seed,
+                    max_epochs=math.ceil(self.max_iters / self.iters_per_epoch),
+                    **options,
+                )
+            self._log = log.read_text(encoding="utf-8") if log.is_file() else ""
         for hook in run_hooks(self.work_dir, self.train_config):
             self.register_hook(hook)
 
@@ -232,6 +244,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
             processes=process_count(),
             process=process_index(),
             workers=config.workers,
+            timeout=config.worker_timeout,
             pin_memory=self.device.type == "cuda",
         )
 
@@ -239,19 +252,18 @@ class VitAdapterSegmentationTrainer(StepLoop):
         """Trains; arguments as `EpochBasedTrainer.train`.
 
         Raises:
-            TrainingError: there is nothing to train on, or the run's directory has checkpoints, and
-                none is given to go on from.
+            TrainingError: there is nothing to train on, or the run's directory has checkpoints, of
+                which none is given to go on from; or a worker failed.
             ConfigError, DataSetError: see `get_train_dataloader` and `BatchLoader`.
         """
         if self.train_dataset is None:
             raise TrainingError("there is no data set for training: give `train_dataset`")
-        if checkpoint_path is None and latest_checkpoint(Path(self.work_dir)) is not None:
-            raise TrainingError(
-                f"'{self.work_dir}' has checkpoints of another run: go on from one of them "
-                "(train(checkpoint_path=...), --resume), or give another work_dir (--output)"
-            )
+        folder = Path(self.work_dir)
+        check_free(folder, None if checkpoint_path is None else Path(checkpoint_path))
         self.stop_request.asked = self._stop_training = False
-        super().train(checkpoint_path, *args, **kwargs)
+        begin, self._log = self._log, ""
+        with logged_to(folder / f"{self.timestamp}.log", begin):
+            super().train(checkpoint_path, *args, **kwargs)
 
     def register_optimizers_hook(self) -> None:
         """Makes what takes steps, with an optimiser and a schedule of its own."""
@@ -281,6 +293,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
             "freeze": self.freeze,
             "crop": self.model.windows.crop_size,
             "adapter form": self.adapter_form.value,
+            "class weights": self.class_weights,
         }
 
     def evaluate(self, checkpoint_path: str | None = None, **kwargs: Any) -> dict[str, float]:
@@ -296,47 +309,3 @@ class VitAdapterSegmentationTrainer(StepLoop):
         self._mode = ModeKeys.EVAL
         self._metric_values = evaluate_segmenter(self.model.segmenter, self.eval_dataset)
         return self._metric_values
-
-
-def _refuse_unknown(given: Mapping[str, Any]) -> None:
-    """Raises TypeError for arguments that would have no effect."""
-    unknown = [name for name in given if name not in HANDED_ON + WITHOUT_EFFECT]
-    if unknown:
-        raise TypeError(
-            f"the trainer takes no {unknown[0]!r}: expected its own arguments, or "
-            f"{', '.join(HANDED_ON)}. Rates and the like are fields of `recipe`, intervals and "
-            "workers of `run`"
-        )
-
-
-def _own_device(name: str) -> torch.device:
-    """The device of this process, see `own_device_name`."""
-    try:
-        device: torch.device = create_device(own_device_name(name))
-    except AssertionError as error:
-        raise ValueError(f"device is {name!r}: expected 'gpu', 'cpu' or 'cuda:N'") from error
-    return device
-
-
-def _check_divisible(config: TrainConfig) -> None:
-    """Raises ValueError where a batch can't be divided among processes and parts."""
-    parts = process_count() * config.accumulation
-    if config.batch_size % parts:
-        raise ValueError(
-            f"batch_size is {config.batch_size}: expected a multiple of {parts}, the number of "
-            f"processes ({process_count()}) times accumulation ({config.accumulation})"
-        )
-
-
-def _opened(
-    source: Any, split: str | None, options: Mapping[str, Any], *, for_evaluation: bool = False
-) -> SegmentationDataset | None:
-    """A dataset; of what has parts, the part `split`, or, where that is empty, all of it."""
-    if source is None:
-        return None
-    part = (split or None) if has_splits(source) else None
-    try:
-        return open_dataset(source, split=part, **options)
-    except DataSetNotFoundError as error:
-        hint = ". To train without evaluation give no eval_dataset (--no-evaluation)"
-        raise DataSetNotFoundError(f"{error}{hint if for_evaluation else ''}") from error

@@ -7,7 +7,8 @@ from the state of a process or worker, nor from the batch that it is in.
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,11 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from modelscope_vitadapter.datasets.dataset import Sample, SegmentationDataset
 from modelscope_vitadapter.datasets.reading import read_sample
-from modelscope_vitadapter.errors import DataSetError, VitAdapterError
+from modelscope_vitadapter.errors import DataSetError, TrainingError, VitAdapterError
+from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.training.augmentation import Augmentation
 
 
@@ -76,6 +78,11 @@ class AugmentedBatches(Dataset["Batch | VitAdapterError"]):
             return error
         # Stacked by numpy: a forked worker had better not start PyTorch's threads.
         images, classes = (torch.from_numpy(np.stack(each)) for each in zip(*views, strict=True))
+        if get_worker_info() is not None:
+            # Otherwise the queue's own thread does it, and drops a batch for which there is no
+            # room: the trainer would wait for it for ever.
+            for part in (images, classes):
+                part.share_memory_()  # type: ignore[no-untyped-call]
         return Batch(images, classes, seeds, names)
 
     def _sample(self, index: int) -> Sample:
@@ -102,6 +109,7 @@ class BatchLoader:
         batch_size: samples of all processes together.
         processes: how many there are; this one is number `process`, counted from 0.
         workers: processes that make batches ahead; 0: this one makes them when they are asked for.
+        timeout: seconds without a batch from the workers that are taken for a failure.
         pin_memory: whether batches lie in memory that a GPU can fetch from.
 
     Raises:
@@ -116,6 +124,7 @@ class BatchLoader:
         processes: int = 1,
         process: int = 0,
         workers: int = 0,
+        timeout: float = 600.0,
         pin_memory: bool = False,
     ) -> None:
         self._samples, self._seed, self._size = len(batches.dataset), batches.seed, batch_size
@@ -133,6 +142,7 @@ class BatchLoader:
             batch_size=None,  # the keys are of whole batches
             sampler=self._keys,
             num_workers=workers,
+            timeout=timeout if workers else 0,
             pin_memory=pin_memory,
             worker_init_fn=prepare_worker,
             persistent_workers=workers > 0,
@@ -161,6 +171,27 @@ class BatchLoader:
     def close(self) -> None:
         """Ends the workers, for which PyTorch waits 5 s each where an error keeps this alive."""
         del self._loader
+
+
+@contextmanager
+def worker_failures() -> Iterator[None]:
+    """Has the loss of a worker end a `with` block with a TrainingError that says what to do.
+
+    PyTorch's own error may come anywhere in the block, for it is raised by the signal of the
+    worker's end.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, VitAdapterError) or "DataLoader" not in str(error):
+            raise
+        reason = str(error).strip().splitlines()[-1]
+        longer = f", or wait longer ({option('worker_timeout')})" if "timed out" in reason else ""
+        raise TrainingError(
+            f"a worker, a process that reads images, failed: {reason}. Often shared memory "
+            "(/dev/shm) is too small, 64 MB in a container unless it is started with more (docker "
+            f"run --shm-size=8g). Give more, read without workers ({option('workers', 0)}){longer}"
+        ) from error
 
 
 def prepare_worker(worker: int) -> None:

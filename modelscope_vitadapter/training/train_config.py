@@ -12,10 +12,14 @@ from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from modelscope_vitadapter.errors import CheckpointNotFoundError, TrainingError
+from modelscope_vitadapter.hints import option
+from modelscope_vitadapter.validation import DTYPE_NAMES, listing
+
 PAPER_WARMUP, EVALUATIONS = 1500, 10
 """Steps of the paper's warm-up, and how often a run evaluates and saves, where nothing is said."""
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = tuple(dict.fromkeys(DTYPE_NAMES.values()))
 
 FREEZE_CHOICES: dict[str, tuple[str, ...]] = {
     "nothing": (),
@@ -126,6 +130,9 @@ class TrainConfig:
     max_checkpoints: int = _option(2, COUNT, "checkpoints that are kept", RUN)
     sample_pictures: int = _option(4, COUNT_OR_0, "images drawn with every evaluation", RUN)
     workers: int = _option(2, COUNT_OR_0, "processes that read and augment images", RUN)
+    worker_timeout: float = _option(
+        600.0, ABOVE_0, "seconds without a batch after which workers are taken to have failed", RUN
+    )
     tensorboard: bool = _option(True, SWITCH, "write files for TensorBoard", RUN)
 
     def __post_init__(self) -> None:
@@ -177,8 +184,8 @@ def options_of(part: str) -> list[Field[Any]]:
 
 
 def checkpoint_files(checkpoint: Path) -> tuple[Path, Path]:
-    """The files of a checkpoint, weights and training state; its suffix may be left out."""
-    name = checkpoint.name.removesuffix(WEIGHTS_SUFFIX)
+    """The files of a checkpoint, weights and training state; `checkpoint` may be one of them."""
+    name = checkpoint.name.removesuffix(STATE_SUFFIX).removesuffix(WEIGHTS_SUFFIX)
     return checkpoint.with_name(name + WEIGHTS_SUFFIX), checkpoint.with_name(name + STATE_SUFFIX)
 
 
@@ -197,3 +204,45 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint of the furthest step, as the trainer's `train` takes it, or None."""
     saved = saved_checkpoints(folder, PERIODIC)
     return saved[-1] if saved else None
+
+
+def chosen_checkpoint(path: Path) -> Path:
+    """The checkpoint that a path names: one, one of its files, or a run's folder, whose last it is.
+
+    Raises:
+        CheckpointNotFoundError: there is none, or one of its files is missing.
+    """
+    whole = f"a checkpoint is N{WEIGHTS_SUFFIX} with N{STATE_SUFFIX} beside it"
+    if path.is_dir():
+        latest = latest_checkpoint(path)
+        if latest is None:
+            raise CheckpointNotFoundError(
+                f"there is no checkpoint iter_N in '{path}' to go on from ({whole}): expected the "
+                f"folder of a run that has saved one. Leave {option('resume')} out to begin a run"
+            )
+        return latest
+    missing = [str(file) for file in checkpoint_files(path) if not file.is_file()]
+    if missing:
+        folder = path.parent
+        saved = [*saved_checkpoints(folder, PERIODIC), *saved_checkpoints(folder, BEST)]
+        there = listing([one.name for one in saved]) or "none"
+        raise CheckpointNotFoundError(
+            f"'{path}' is no checkpoint to go on from, for there is no '{missing[0]}': expected a "
+            f"run's folder or one of its checkpoints ({whole}). In '{folder}' there are: {there}"
+        )
+    return path.with_name(checkpoint_files(path)[0].name.removesuffix(WEIGHTS_SUFFIX))
+
+
+def check_free(folder: Path, checkpoint: Path | None) -> None:
+    """Raises TrainingError where a folder has checkpoints of another run than goes on, if one does.
+
+    Args:
+        folder: what a run is to write into.
+        checkpoint: what it goes on from; one in the folder is of the same run.
+    """
+    own = None if checkpoint is None else checkpoint.resolve().parent
+    if latest_checkpoint(folder) is not None and own != folder.resolve():
+        raise TrainingError(
+            f"'{folder}' has checkpoints of another run: go on from one of them "
+            "(train(checkpoint_path=...), --resume), or give another work_dir (--output)"
+        )

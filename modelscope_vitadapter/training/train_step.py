@@ -1,5 +1,6 @@
 """One step of training, from a batch to the optimiser, in one process or several."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -26,6 +27,13 @@ from modelscope_vitadapter.training.optimizer import (
     train_unfrozen,
 )
 from modelscope_vitadapter.training.train_config import TrainConfig
+
+BUFFERS_OPTION = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
+"""What PyTorch calls it that buffers are made equal before a step; it warns of the older name."""
 
 
 class TrainingNetwork(nn.Module):
@@ -98,10 +106,15 @@ class TrainStep:
         if process_count() > 1:
             if config.sync_batch_norm:
                 share_batch_norms(network)
+            for parameter in self.parameters:
+                if 1 in parameter.shape:
+                    parameter.register_hook(_with_plain_strides)  # type: ignore[no-untyped-call]
+            # Shared norms have the same buffers anyway.
+            syncs_buffers: dict[str, Any] = {BUFFERS_OPTION: not config.sync_batch_norm}
             self.losses_of = DistributedDataParallel(
                 self.losses_of,
                 device_ids=[self.device] if self.device.type == "cuda" else None,
-                broadcast_buffers=not config.sync_batch_norm,  # shared norms have the same anyway
+                **syncs_buffers,
             )
 
     def __call__(self, batch: Batch) -> dict[str, float]:
@@ -142,6 +155,14 @@ class TrainStep:
             for name, value in values.items():
                 totals[name] = totals.get(name, 0.0) + value / self.parts
         return totals
+
+
+def _with_plain_strides(gradient: Tensor) -> Tensor:
+    """The same gradient; axes of length 1, as in depthwise kernels, have the strides of the kernel.
+
+    PyTorch (2.13) warns of others, though nothing lies elsewhere.
+    """
+    return gradient.view(gradient.shape)
 
 
 def _finite_means(losses: dict[str, Tensor], names: list[str]) -> dict[str, float]:

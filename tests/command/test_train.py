@@ -1,12 +1,16 @@
+import re
+
 import pytest
 
 from modelscope_vitadapter.command.main import main
 from modelscope_vitadapter.config.model_config import load_model_config
 from modelscope_vitadapter.plugin.trainer import VitAdapterSegmentationTrainer
 from modelscope_vitadapter.training.train_config import (
+    PERIODIC,
     TrainConfig,
     checkpoint_files,
     latest_checkpoint,
+    saved_checkpoints,
 )
 from tests.plugin.test_trainer import CLASSES, write_data
 from tests.plugin.train_runs import tiny_model
@@ -35,6 +39,22 @@ def test_trains_evaluates_and_goes_on(data, tmp_path, capsys):
     assert tuple(saved.classes) == CLASSES
     assert train(data, output, "--iters", "2", "--crop", "96", "--resume") == 0
     assert latest_checkpoint(output).name == "iter_2"
+
+
+def test_goes_on_from_a_chosen_checkpoint(data, tmp_path, capsys):
+    output = tmp_path / "run"
+    assert train(data, output, "--iters", "2", "--save-every", "1", "--no-evaluation") == 0
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    options = ["--iters", "3", "--save-every", "1", "--no-evaluation"]
+    assert train(data, tmp_path / "a", *options, "--resume", str(output / "iter_1.pth")) == 0
+    assert train(data, tmp_path / "b", *options, "--resume", str(output)) == 0
+    for name, steps in (("a", ["iter_2", "iter_3"]), ("b", ["iter_3"])):
+        assert [one.name for one in saved_checkpoints(tmp_path / name, PERIODIC)] == steps
+    capsys.readouterr()
+    for given in ([], ["--resume", str(tmp_path / "a")], ["--resume", str(output / "iter_7")]):
+        assert train(data, output, *options, *given) == 2
+        assert re.search("another run|there are: iter_1, iter_2", capsys.readouterr().err)
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
 
 
 @pytest.fixture
@@ -69,6 +89,7 @@ def test_options_reach_the_trainer_and_a_run_that_was_stopped_says_so(
 ):
     given = ["--epochs", "3", "--learning-rate", "0.5", "--freeze", "beit", "--clip-norm", "0"]
     given += ["--no-photometric", "--ratio-range", "1", "1.5", "--dtype", "bfloat16"]
+    given += ["--class-weights", "tree:2", "--worker-timeout", "9"]
     given += ["--evaluate-every", "7", "--warmup", "0", "--no-checkpoint-activations"]
     assert train(data, tmp_path / "run", *given) == 130
     assert "steps (stopped, --resume goes on)" in capsys.readouterr().out
@@ -83,10 +104,12 @@ def test_options_reach_the_trainer_and_a_run_that_was_stopped_says_so(
         warmup_iters=0,
         checkpoint_activations=False,
         workers=0,
+        worker_timeout=9.0,
         evaluation_interval=7,
         log_interval=1,
     )
     assert trainers[0].freeze == "beit"
+    assert trainers[0].class_weights == (1.0, 2.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +117,8 @@ def test_options_reach_the_trainer_and_a_run_that_was_stopped_says_so(
     [
         (["--batch-size", "100"], "fewer than the 100"),
         (["--device", "abacus"], "abacus"),
+        (["--class-weights", "1,x"], "--class-weights: 'x' is no weight"),
+        (["--class-weights", "trees:2"], "no class 'trees'; expected names such as tree"),
         ([], "--resume"),
     ],
 )

@@ -1,16 +1,31 @@
 """What a run evaluates, saves, keeps and logs."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from modelscope.pipelines import pipeline
 from modelscope.trainers.hooks.early_stop_hook import EarlyStopHook
+from modelscope.trainers.hooks.priority import Priority
 
+from modelscope_vitadapter.plugin import train_log
 from modelscope_vitadapter.plugin import trainer as trainer_module
-from modelscope_vitadapter.training.train_config import latest_checkpoint
-from tests.plugin.train_runs import AfterStep, files, new_trainer, stop_after, tiny_model, weights
+from modelscope_vitadapter.training.train_config import (
+    PERIODIC,
+    latest_checkpoint,
+    saved_checkpoints,
+)
+from tests.plugin.train_runs import (
+    AfterStep,
+    Losses,
+    files,
+    new_trainer,
+    stop_after,
+    tiny_model,
+    weights,
+)
 from tests.training.drawn_images import DrawnImages
 
 EVERY_STEP = {"evaluation_interval": 1, "sample_pictures": 0}
@@ -102,6 +117,39 @@ def test_only_so_many_checkpoints_are_kept_also_of_an_earlier_part(tmp_path):
         assert found == [f"{name}.pth" for name in expected]
 
 
+def test_from_an_older_checkpoint_on_the_later_ones_give_way(tmp_path):
+    run = {"checkpoint_interval": 1, "max_checkpoints": 4}
+    new_trainer(tmp_path, run=run).train()
+    assert len(saved_checkpoints(tmp_path, PERIODIC)) == 4
+    stopping = new_trainer(tmp_path, callbacks=[stop_after(3)], run=run)
+    stopping.train(checkpoint_path=str(tmp_path / "iter_2"))
+    assert [one.name for one in saved_checkpoints(tmp_path, PERIODIC)] == ["iter_2", "iter_3"]
+
+
+def test_a_line_comes_after_the_first_step_at_intervals_and_when_time_has_passed(
+    tmp_path, monkeypatch
+):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    clock = iter([0, 1, 2, 3, 4, 64, 65, 66, 67])  # at the start, then after each step
+    monkeypatch.setattr(train_log, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    losses, recipe = Losses(), {"max_iters": 8, "batch_size": 1}  # all in one epoch
+    run = {"log_interval": 3, "tensorboard": True}
+    new_trainer(tmp_path, recipe, run, callbacks=[losses]).train()
+    lines = [json.loads(line) for line in next(tmp_path.glob("*.log.json")).open(encoding="utf-8")]
+    assert [line["iter"] for line in lines] == [1, 3, 5, 6]
+    found = [one["loss"] for one in losses.found]
+    expected = [np.mean(found[of]) for of in (slice(0, 1), slice(1, 3), slice(3, 5), slice(5, 6))]
+    assert [line["loss"] for line in lines] == pytest.approx(expected, abs=1e-4)
+    events = EventAccumulator(str(tmp_path / "tensorboard_output")).Reload()
+    assert [(one.step, one.value) for one in events.Scalars("loss")] == [
+        (step, pytest.approx(value)) for step, value in zip([1, 3, 5, 6], expected, strict=True)
+    ]
+    log = next(tmp_path.glob("*[0-9].log")).read_text(encoding="utf-8")
+    assert log.count("Training Config Start") == 1
+    assert log.count("loss: ") == 4
+
+
 def test_tensorboard_gets_curves_and_images(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -118,6 +166,8 @@ def test_hooks_see_the_rate_of_their_step_and_every_epoch(tmp_path):
     rates, epochs = [], []
 
     class Watcher(AfterStep):
+        PRIORITY = Priority.LOW  # before the logs, which clear the buffer with their line
+
         def after_train_iter(self, trainer):
             rates.append(trainer.log_buffer.output["lr"])
 

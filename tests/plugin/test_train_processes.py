@@ -54,6 +54,7 @@ def answers(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "Warning" not in done.stdout + done.stderr
     # ModelScope's default hooks, which are there in a new process, would write epoch_1.
     assert not list((folder / "run").glob("epoch_*"))
     two = [torch.load(folder / f"answer_{rank}.pt", weights_only=True) for rank in range(2)]

@@ -82,6 +82,7 @@ def stopped(tmp_path_factory):
         ({"seed": 1}, "seed was 42 and is 1"),
         ({"train_dataset": DrawnImages(IMAGES + 1)}, "data set was .* and is"),
         ({"classes": ["other", *"bcde"]}, "classes was"),
+        ({"class_weights": [1, 1, 1, 1, 2]}, "class weights was None and is"),
         ({"adapter_form": "authors"}, "adapter form was 'builtin' and is 'authors'"),
         ({"crop": 96}, r"crop was \(64, 64\) and is \(96, 96\)"),
     ],
@@ -121,9 +122,20 @@ def test_damaged_and_missing_files_are_named(tmp_path, stopped, spoiled):
         resume()
 
 
-def test_a_directory_with_another_runs_checkpoints_is_refused(stopped):
-    with pytest.raises(TrainingError, match="checkpoints of another run"):
-        new_trainer(stopped).train()
+def contents(folder):
+    """All there is in a folder, by path; None stands for a folder."""
+    paths = folder.rglob("*")
+    return {path: path.read_bytes() if path.is_file() else None for path in paths}
+
+
+def test_a_directory_with_another_runs_checkpoints_is_refused_and_stays_as_it_is(tmp_path, stopped):
+    new_trainer(tmp_path / "other", recipe={"max_iters": 1}).train()
+    before = contents(stopped)
+    for checkpoint in (None, str(tmp_path / "other" / "iter_1")):
+        trainer = new_trainer(stopped)
+        with pytest.raises(TrainingError, match="checkpoints of another run"):
+            trainer.train(checkpoint_path=checkpoint)
+        assert contents(stopped) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -93,7 +93,8 @@ def test_tables_and_folders_without_parts(tmp_path):
         train_dataset=Dataset.from_dict(columns),
         eval_dataset=None,
         classes=CLASSES,
-        data_options={"label_column": "annotation"},
+        data_options={"image_column": "image"},
+        label_column="annotation",
     )
     trainer.train()
     assert trainer.iter == 1
@@ -131,7 +132,14 @@ def test_a_checkpoint_may_be_evaluated_and_data_must_be_given(tmp_path):
     [
         ({"recipe": {"rate": 1}}, ValueError, "recipe has no option 'rate'"),
         ({"run": {"rate": 1}}, ValueError, "run has no option 'rate'"),
-        ({"rate": 1}, TypeError, "takes no 'rate'"),
+        ({"rate": 1}, TypeError, "takes no 'rate'.*label_ids, .*skip_missing"),
+        ({"split": "test"}, TypeError, "takes no 'split'"),
+        (
+            {"label_ids": "as-is", "data_options": {"label_ids": "as-is"}},
+            TypeError,
+            "label_ids is given twice",
+        ),
+        ({"class_weights": [1, 2]}, ValueError, "there are 5 classes"),
         ({"recipe": {"accumulation": 3}}, ValueError, "batch_size is 4: expected a multiple of 3"),
         ({"freeze": "head"}, ValueError, "freeze is 'head'"),
         ({"device": "abacus"}, ValueError, "abacus"),
@@ -154,6 +162,18 @@ def test_what_training_needs_is_asked_for_when_it_starts(tmp_path):
     focal = {"model.decode_head.loss_cls": {"type": "FocalLoss"}}
     with pytest.raises(ConfigError, match="FocalLoss"):
         new_trainer(tmp_path / "run", model=str(write_model(tmp_path / "focal", focal)))
+
+
+def test_class_weights_are_those_of_the_loss_and_no_object_keeps_its_own(tmp_path):
+    trainer = new_trainer(
+        tmp_path,
+        recipe={"max_iters": 1},
+        classes=["sky", *"bcde"],
+        class_weights={"c": 2.5, "sky": 0},
+    )
+    trainer.train()
+    weights = trainer.stepping.losses_of.criterion.class_weight
+    assert weights.tolist() == pytest.approx([0, 1, 2.5, 1, 1, 0.1])
 
 
 def test_arguments_of_modelscopes_trainer(tmp_path):

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import pytest
 import torch
 
 from modelscope_vitadapter.datasets.reading import read_sample
-from modelscope_vitadapter.errors import DataSetError
+from modelscope_vitadapter.errors import DataSetError, TrainingError
 from modelscope_vitadapter.training.augmentation import Augmentation
 from modelscope_vitadapter.training.loader import (
     AugmentedBatches,
     BatchLoader,
     epoch_order,
     sample_seed,
+    worker_failures,
 )
 from modelscope_vitadapter.training.train_config import TrainConfig
 from tests.training.drawn_images import CLASSES, DrawnImages, ToldBy
@@ -188,6 +190,61 @@ def test_global_random_numbers_are_neither_used_nor_changed(workers):
         assert np.array_equal(np.random.get_state()[1], before[1])
         assert random.getstate() == before[2]
     assert_same(*found)
+
+
+class Lost(DrawnImages):
+    """Images whose reader goes wrong in one of several ways, in a worker only."""
+
+    def __init__(self, way):
+        super().__init__(8)
+        self.way, self.trainer = way, os.getpid()
+
+    def __getitem__(self, index):
+        if os.getpid() != self.trainer:
+            self.way()
+        return super().__getitem__(index)
+
+
+def ends():
+    os._exit(3)
+
+
+def sleeps():
+    time.sleep(PATIENCE)
+
+
+def has_no_shared_memory():
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers end and share in another way")
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        (ends, "exited unexpectedly"),
+        (has_no_shared_memory, "File too large.*shared memory"),
+        (sleeps, "timed out after 2 seconds.*worker_timeout="),
+    ],
+)
+def test_a_lost_worker_ends_the_run_and_tells_what_to_do(way, message):
+    with (
+        pytest.raises(TrainingError, match=rf"(?s){message}") as caught,
+        worker_failures(),
+        closing(loader_of(Lost(way), workers=2, timeout=2)) as loader,
+    ):
+        next(loader.epoch(0))
+    assert "--shm-size" in str(caught.value)
+    assert "workers=0" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(epochs(Lost(way), 0, timeout=2)) == 4  # without workers there is nothing to lose
+
+
+def test_other_errors_stay_what_they_are():
+    for error in (RuntimeError("CUDA out of memory"), DataSetError("DataLoader.png is empty")):
+        with pytest.raises(type(error), match=str(error)), worker_failures():
+            raise error
 
 
 @pytest.mark.skipif(

@@ -1,5 +1,6 @@
 import pytest
 
+from modelscope_vitadapter.errors import CheckpointNotFoundError
 from modelscope_vitadapter.network.segmentor import SIZE_DIVISOR
 from modelscope_vitadapter.training.train_config import (
     BEST,
@@ -10,6 +11,7 @@ from modelscope_vitadapter.training.train_config import (
     TrainConfig,
     check,
     checkpoint_files,
+    chosen_checkpoint,
     latest_checkpoint,
     saved_checkpoints,
 )
@@ -113,4 +115,21 @@ def test_a_checkpoint_may_be_named_by_its_weights(tmp_path):
     for name in ("iter_9", "best_iter9_mIoU0.1000"):
         files = checkpoint_files(tmp_path / name)
         assert [path.name for path in files] == [f"{name}.pth", f"{name}_trainer_state.pth"]
-        assert checkpoint_files(files[0]) == files
+        assert checkpoint_files(files[0]) == checkpoint_files(files[1]) == files
+
+
+def test_a_chosen_checkpoint_is_one_or_a_runs_last(tmp_path):
+    with pytest.raises(CheckpointNotFoundError, match=r"no checkpoint iter_N in .*resume"):
+        chosen_checkpoint(tmp_path)
+    for name in ("iter_9", "iter_10", "best_iter9_mIoU0.1000"):
+        files = checkpoint_files(tmp_path / name)
+        for path in files:
+            path.touch()
+        for path in (tmp_path / name, *files):
+            assert chosen_checkpoint(path) == tmp_path / name
+    assert chosen_checkpoint(tmp_path) == tmp_path / "iter_10"
+    (tmp_path / "iter_9.pth").unlink()
+    for name, missing in (("iter_7", "iter_7.pth"), ("iter_9", "iter_9.pth")):
+        message = rf"no '.*{missing}'.*run's folder.*there are: iter_10, best_iter9_mIoU0.1000$"
+        with pytest.raises(FileNotFoundError, match=message):
+            chosen_checkpoint(tmp_path / name)
