@@ -32,3 +32,8 @@ def option(name: str, value: object = None) -> str:
         return typed
     values = value if isinstance(value, tuple) else (value,)
     return " ".join([typed, *map(str, values)])
+
+
+def either(keyword: str, typed: str) -> str:
+    """What is typed in Python, or on the command line, where the two have other names."""
+    return typed if _on_command_line else keyword

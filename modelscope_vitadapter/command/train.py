@@ -96,6 +96,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--val-data", metavar="DATA", help="evaluate on another dataset, read in the same way"
     )
+    text = "folder of the label maps, where --val-data is of the images"
+    group.add_argument("--val-labels", metavar="FOLDER", help=text)
+    text = "images that are evaluated on, as --list names those that are trained on"
+    group.add_argument("--val-list", metavar="FILE", help=text)
     group.add_argument("--no-evaluation", action="store_true", help="train without a part val")
     group.add_argument("--no-check", action="store_true", help="don't look for problems first")
     group = parser.add_argument_group("start")
@@ -171,6 +175,7 @@ def run(arguments: argparse.Namespace) -> int:
         recipe=recipe,
         run=options,
         data_options=data_options(arguments),
+        eval_data_options={"list": arguments.val_list},
         check_data=not arguments.no_check,
         adapter_form=arguments.adapter_form,
         device=arguments.device,
@@ -201,8 +206,11 @@ def _evaluation_data(arguments: argparse.Namespace, data: Any) -> Any:
     if arguments.no_evaluation:
         return None
     if arguments.val_data is not None:
-        return data_source(arguments.val_data)
-    if not has_splits(data):
+        return data_source(arguments.val_data, arguments.val_labels)
+    if arguments.val_labels is not None:
+        raise DataSetError(f"--val-labels {arguments.val_labels}: expected only with --val-data")
+    options = {**data_options(arguments), "list": None}
+    if arguments.val_list is None and not has_splits(data, **options):
         raise DataSetError(
             f"dataset {arguments.data!r} has no parts: all of it would be trained on, and nothing "
             "left to evaluate on. Give --val-data DATA, or --no-evaluation"

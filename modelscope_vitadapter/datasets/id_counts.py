@@ -110,8 +110,8 @@ def odd_ids(
             f"at 1, say {option('label_ids', 'reduce-zero')}; if class 0 is just absent, "
             f"{option('label_ids', 'as-is')}"
         )
-    gaps = [one for one in range(max(found, default=0)) if one not in found]
-    if gaps and not (plain and min(found) > 0):
+    gaps = [one for one in range(min(found, default=0), max(found, default=0)) if one not in found]
+    if gaps:
         names = [f"{one} ({classes[one]})" if classes else str(one) for one in gaps]
         absent.append(
             f"no pixel {where} is of class {listing(names)}, while later classes are there"

@@ -92,6 +92,8 @@ def _ids_of(image: Image.Image, name: str, colours: Colours | None) -> NDArray[A
         )
     if colours is not None and image.mode in (*COLOURED, "P", "L", "1"):
         return ids_of_colours(np.asarray(image.convert("RGB")), colours, name)
+    if image.mode == "P" and image.format == "GIF":
+        return _ids_of_gif(image)
     if image.mode == "LA":
         image = image.getchannel("L")
     if image.mode in COLOURED:
@@ -105,6 +107,14 @@ def _ids_of(image: Image.Image, name: str, colours: Colours | None) -> NDArray[A
             "or export it as ids from where it was drawn"
         )
     return np.asarray(image)
+
+
+def _ids_of_gif(image: Image.Image) -> NDArray[Any]:
+    """Indexes, or shades of grey: of these, programs store their numbers in another order."""
+    indexes = np.asarray(image)
+    shades = np.asarray(image.convert("RGB"))
+    is_grey = (shades == shades[:, :, :1]).all() and not np.isin(shades, (0, 255)).all()
+    return shades[:, :, 0] if is_grey else indexes
 
 
 def holds_colours(path: Path) -> bool:

@@ -70,28 +70,35 @@ def open_dataset(source: Any, *, split: str | None = None, **options: Any) -> Se
 
 
 def parts_of(source: Any, **options: Any) -> list[str]:
-    """The names of a source's parts, as `split` takes them; none where it has no parts."""
+    """The names of a source's parts, as `split` takes them; none where it has no parts.
+
+    Raises:
+        DataSetError: it can't be told, see `layouts.registry.recognise`.
+    """
     given = data_options(options)
-    if not has_splits(source, **options):
+    if given.list is not None or given.pairs is not None:
         return []
     if isinstance(source, Mapping):
         return [str(one) for one in source]
+    if not _is_folders(source):
+        return []
     if isinstance(source, tuple):
         names = [set(subfolders(Path(one))) for one in source]
         return sorted(set.intersection(*names))
     if hugging_face.is_saved(Path(source)):
         return parts_of(hugging_face.load_saved(Path(source)), **options)
-    return [] if given.pairs is not None else recognise(Path(source), given.layout)[2]
+    return recognise(Path(source), given.layout)[2]
 
 
 def has_splits(source: Any, **options: Any) -> bool:
     """Whether `split` tells parts of a source from each other; see `open_dataset`."""
     given = data_options(options)
-    if given.list is not None:
-        return False
-    if given.pairs is not None:
-        return any("{split}" in one for one in given.pairs)
-    return isinstance(source, Mapping) or _is_folders(source)
+    if given.pairs is not None and any("{split}" in one for one in given.pairs):
+        return True
+    try:
+        return bool(parts_of(source, **options))
+    except DataSetError:  # told when it is opened
+        return True
 
 
 def _is_folders(source: object) -> bool:
@@ -139,9 +146,8 @@ def _holds_pairs(source: Any) -> bool:
     """Whether elements are `(image, label)`; all of a list are looked at, of others the first."""
     if isinstance(source[0], Mapping):
         return False
-    for index, one in enumerate(
-        source if isinstance(source, list | tuple) else source[:0] or [source[0]]
-    ):
+    looked_at = source if isinstance(source, list | tuple) else [source[0]]
+    for index, one in enumerate(looked_at):
         if not isinstance(one, tuple | list) or len(one) != 2:
             text = f"element {index} (counted from 0) of the {type(source).__name__}"
             raise DataSetError(f"{text} is {describe(one)}: expected a pair (image, label)")

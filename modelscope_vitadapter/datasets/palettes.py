@@ -72,7 +72,7 @@ def _line_entries(text: str) -> list[tuple[str, tuple[int, int, int]]]:
         before, behind = (
             part.strip(" \t,;:\"'") for part in (line[: match.start()], line[match.end() :])
         )
-        if re.fullmatch(r"[\d\s,;]+", before + behind):
+        if re.search(r"\d$", before) or re.match(r"\d+\b", behind):
             raise ValueError(f"line {number + 1} has more than three numbers: {shown(line)}")
         found.append((before or behind, _checked([int(part, base) for part in match.groups()])))
     return found

@@ -1,6 +1,5 @@
 """Arguments of the trainer: which there are, and what they mean in this process."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,20 +8,18 @@ from modelscope.utils.device import create_device
 
 from modelscope_vitadapter.datasets.dataset import SegmentationDataset
 from modelscope_vitadapter.datasets.open_dataset import has_splits, open_dataset
+from modelscope_vitadapter.datasets.options import DATA_OPTIONS
 from modelscope_vitadapter.distributed import own_device_name, process_count
 from modelscope_vitadapter.errors import DataSetNotFoundError
+from modelscope_vitadapter.hints import either
 from modelscope_vitadapter.training.train_config import TrainConfig
 
 HANDED_ON = ("callbacks", "cfg_modify_fn", "cfg_options", "arg_parse_fn")
 WITHOUT_EFFECT = ("launcher", "cfg_file", "third_party")
 """Arguments that `EpochBasedTrainer` takes; the latter are told by torchrun or used already."""
 
-DATA_OPTIONS = tuple(
-    one.name
-    for one in inspect.signature(open_dataset).parameters.values()
-    if one.kind is one.KEYWORD_ONLY and one.name not in ("split", "classes")
-)
-"""Arguments that are `open_dataset`'s; the trainer has its own splits and classes."""
+OWN_OPTIONS = sorted(DATA_OPTIONS - {"classes"})
+"""Arguments that are `open_dataset`'s; the trainer has its own classes."""
 
 
 def dataset_options(given: Mapping[str, Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,14 +28,14 @@ def dataset_options(given: Mapping[str, Any], keywords: Mapping[str, Any]) -> di
     Raises:
         TypeError: a keyword is neither these nor handed on, or an option is given in both ways.
     """
-    unknown = [name for name in keywords if name not in HANDED_ON + WITHOUT_EFFECT + DATA_OPTIONS]
+    unknown = [name for name in keywords if name not in (*HANDED_ON, *WITHOUT_EFFECT, *OWN_OPTIONS)]
     if unknown:
         raise TypeError(
             f"the trainer takes no {unknown[0]!r}: expected its own arguments, one of "
-            f"{', '.join(DATA_OPTIONS)}, or {', '.join(HANDED_ON)}. Rates and the like are fields "
+            f"{', '.join(OWN_OPTIONS)}, or {', '.join(HANDED_ON)}. Rates and the like are fields "
             "of `recipe`, intervals and workers of `run`"
         )
-    options = {name: keywords[name] for name in DATA_OPTIONS if name in keywords}
+    options = {name: keywords[name] for name in OWN_OPTIONS if name in keywords}
     twice = [name for name in options if name in given]
     if twice:
         raise TypeError(f"{twice[0]} is given twice: expected it as keyword or in data_options")
@@ -70,9 +67,10 @@ def opened(
     """A dataset; of what has parts, the part `split`, or, where that is empty, all of it."""
     if source is None:
         return None
-    part = (split or None) if has_splits(source) else None
+    part = (split or None) if has_splits(source, **options) else None
     try:
         return open_dataset(source, split=part, **options)
     except DataSetNotFoundError as error:
-        hint = ". To train without evaluation give no eval_dataset (--no-evaluation)"
+        how = either("eval_dataset=None", "--no-evaluation")
+        hint = f". To train without evaluation: {how}"
         raise DataSetNotFoundError(f"{error}{hint if for_evaluation else ''}") from error

@@ -78,6 +78,8 @@ class VitAdapterSegmentationTrainer(StepLoop):
             reports, evaluates and saves, and its workers.
         data_options: arguments of `open_dataset` (`label_ids`, `image_column`, ...), which may also
             be given as keywords.
+        eval_data_options: those of them that are others for `eval_dataset`; a `list` is of the
+            training data only, unless it is here too.
         check_data: read all images and label maps before training starts.
         adapter_form, trust_remote_code: see `VitAdapterSemanticSegmentation`.
         device: `gpu`, `cpu`, `cuda:N`; under torchrun `gpu` is the GPU of the process.
@@ -109,6 +111,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         recipe: Mapping[str, Any] | None = None,
         run: Mapping[str, Any] | None = None,
         data_options: Mapping[str, Any] | None = None,
+        eval_data_options: Mapping[str, Any] | None = None,
         check_data: bool = True,
         adapter_form: str | None = None,
         device: str = "gpu",
@@ -130,6 +133,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         join_group(on_gpu=place.type == "cuda")
         check_divisible(self.train_config)
         self.train_dataset: Any = opened(train_dataset, train_split, options)
+        options = {**options, "list": None, **(eval_data_options or {})}
         self.eval_dataset: Any = opened(eval_dataset, eval_split, options, for_evaluation=True)
         if classes is None and self.train_dataset is not None:
             classes = classes_of(self.train_dataset)
@@ -141,7 +145,8 @@ class VitAdapterSegmentationTrainer(StepLoop):
         changed = changed_config(source, classes=classes, palette=palette, crop=crop)
         for dataset in (self.train_dataset, self.eval_dataset):
             if check_data and dataset is not None:
-                first_process_does(partial(check_dataset, dataset, len(changed.classes)))
+                strict, count = dataset is self.train_dataset, len(changed.classes)
+                first_process_does(partial(check_dataset, dataset, count, strict=strict))
         if not isinstance(model, VitAdapterSemanticSegmentation):
             segmenter = initialize(
                 directory,

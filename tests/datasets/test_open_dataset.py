@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from PIL import Image as PillowImage
 
 from modelscope_vitadapter.datasets.dataset import classes_of, identity_of
 from modelscope_vitadapter.datasets.label_ids import LabelIds
-from modelscope_vitadapter.datasets.open_dataset import has_splits, open_dataset
+from modelscope_vitadapter.datasets.open_dataset import has_splits, open_dataset, parts_of
 from modelscope_vitadapter.datasets.reading import read_sample
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
 from tests.datasets.makers import SIZE, folder_of, write_image, write_labels
@@ -27,6 +28,9 @@ class TestFolders:
             ("images/{}.jpg", "masks/{}.png", None),
             ("img/val/{}.JPG", "annotations/val/{}.tif", "val"),
             ("images/val/{}.jpg", "stuffthingmaps/val/{}.png", None),  # a single split
+            ("Images/{}.jfif", "Masks/{}.gif", None),
+            ("{}.jpg", "masks/{}.png", None),
+            ("train/{}.jpg", "train_masks/{}_mask.png", None),
             ("val/images/{}.jpg", "val/labels/{}.png", "val"),
             ("val/{}.jpg", "labels/val/{}.png", "val"),
             ("images/val/城市/东 1/{}.jpg", "labels/val/城市/东 1/{}.png", "val"),
@@ -42,7 +46,7 @@ class TestFolders:
             write_image(tmp_path / image.format(number))
             write_labels(tmp_path / label.format(number), number)
         (tmp_path / image.format(0)).with_name("._0.jpg").write_bytes(b"macOS")
-        assert has_splits(tmp_path)
+        assert has_splits(tmp_path) == any(part in image for part in ("train", "val"))
         for source in (tmp_path, str(tmp_path)):
             dataset = open_dataset(source, split=split, label_ids="as-is")
             assert classes_by_image(dataset) == [0, 1, 2]
@@ -50,7 +54,7 @@ class TestFolders:
     def test_two_folders_by_themselves(self, tmp_path):
         folder_of(tmp_path, images="a", labels="b")
         both = (tmp_path / "a", tmp_path / "b")
-        assert has_splits(both)
+        assert parts_of(both) == ["val"]
         for split in ("val", None):
             assert classes_by_image(open_dataset(both, split=split)) == [0, 1, 2]
 
@@ -258,3 +262,42 @@ def test_identity_tells_datasets_apart_and_moves_with_them(tmp_path):
     found = {identity_of(open_dataset(source)) for source in others}
     found.add(identity_of(open_dataset(first, label_ids="reduce-zero")))
     assert len(found | same) == len(others) + 2 - 2  # a row and a pair of the same files are alike
+
+
+class TestNamesOfLabelMaps:
+    def pairs(self, root):
+        dataset = open_dataset(root)
+        return [
+            (one.image.name, one.label.name)
+            for one in map(dataset.__getitem__, range(len(dataset)))
+        ]
+
+    def test_the_exact_name_comes_first(self, tmp_path):
+        for name in ("face0", "face0_mask"):
+            write_image(tmp_path / "images" / f"{name}.jpg")
+            write_labels(tmp_path / "labels" / f"{name}.png", 0)
+        expected = [("face0.jpg", "face0.png"), ("face0_mask.jpg", "face0_mask.png")]
+        assert self.pairs(tmp_path) == expected
+        for path in (tmp_path / "images").iterdir():  # the same in one folder
+            path.rename(tmp_path / "labels" / path.name)
+        assert self.pairs(tmp_path / "labels") == expected
+
+    def test_an_ending_is_that_of_the_whole_folder(self, tmp_path):
+        for name in ("a", "b"):
+            write_image(tmp_path / "images" / f"{name}.jpg")
+            write_labels(tmp_path / "labels" / f"{name}_mask.png", 0)
+        write_labels(tmp_path / "labels" / "a_seg.png", 0)
+        assert self.pairs(tmp_path) == [("a.jpg", "a_mask.png"), ("b.jpg", "b_mask.png")]
+        write_labels(tmp_path / "labels" / "a.png", 0)
+        with pytest.raises(DataSetError, match=r"1 of 2 images have no label map(.|\n)*b\.jpg"):
+            open_dataset(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_to_folders_are_followed_once(tmp_path):
+    folder_of(tmp_path / "far", split="city")
+    for name in ("images", "labels"):
+        (tmp_path / "near" / name / "val").mkdir(parents=True)
+        (tmp_path / "near" / name / "val" / "linked").symlink_to(tmp_path / "far" / name / "city")
+        (tmp_path / "far" / name / "city" / "back").symlink_to(tmp_path / "near" / name)
+    assert classes_by_image(open_dataset(tmp_path / "near", split="val")) == [0, 1, 2]

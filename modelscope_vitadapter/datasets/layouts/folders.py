@@ -19,7 +19,7 @@ from modelscope_vitadapter.datasets.files import (
 from modelscope_vitadapter.datasets.label_ids import COCO_STUFF_182, LabelIds
 from modelscope_vitadapter.datasets.layouts.layout import Found
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
-from modelscope_vitadapter.hints import option
+from modelscope_vitadapter.hints import either, option
 from modelscope_vitadapter.images.reading import IMAGE_SUFFIXES
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.validation import listing
@@ -89,7 +89,8 @@ def find(root: Path, split: str | None) -> Found:
     expected = ", ".join(f"{name}/{split}" if split else name for name in LABEL_FOLDERS[:4])
     raise DataSetError(
         f"{str(folder)!r} has no folder of label maps beside its images: expected one of "
-        f"{expected} in {str(root)!r}, or {option('labels', 'FOLDER')}, which names it"
+        f"{expected} in {str(root)!r}; {either('two folders (images, labels)', '--labels FOLDER')} "
+        "names another"
     )
 
 
