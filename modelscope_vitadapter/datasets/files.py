@@ -70,11 +70,11 @@ def first_image(folder: Path) -> str:
 
 
 def chosen_split(there: list[str], split: str) -> str | None:
-    """The name that a part has on disk: the same, in another case, or of the same meaning."""
+    """The name that a part has on disk: the same, or of the same meaning, such as `train2017`."""
     if split in there:
         return split
     meant = next((names for names in SPLIT_NAMES if split.lower() in names), (split.lower(),))
-    found = [one for one in there if one.lower() in meant]
+    found = [one for one in there if re.sub(r"[-_]?\d+$", "", one.lower()) in meant]
     return found[0] if len(found) == 1 else None
 
 

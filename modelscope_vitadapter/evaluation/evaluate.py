@@ -30,6 +30,7 @@ from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.evaluation.evaluator import confusion_matrix
 from modelscope_vitadapter.evaluation.result import Evaluation, published_metrics
 from modelscope_vitadapter.evaluation.resume import SavedCounts
+from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.segmenter import Segmenter, model_directory
 from modelscope_vitadapter.validation import parse_count
@@ -170,10 +171,11 @@ def _check_classes(data: Sequence[str] | None, model: Sequence[str]) -> None:
     plain = [[re.sub(r"\W|_", "", name.lower()) for name in names] for names in (data, model)]
     others = [k for k in range(len(data)) if plain[0][k] != plain[1][k]]
     if others and sorted(plain[0]) == sorted(plain[1]):
+        ids = [f"{k}:{plain[1].index(name)}" for k, name in enumerate(plain[0])]
         raise DataSetError(
             f"the dataset has the model's classes in another order: class {others[0]} is "
             f"{data[others[0]]!r} there and {model[others[0]]!r} in the model; translate the ids, "
-            "for example with label_ids=LabelIds(mapping=...)"
+            f"{option('label_ids', ','.join(ids))}"
         )
     if others:
         get_logger().warning(
