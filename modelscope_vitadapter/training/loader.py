@@ -6,6 +6,8 @@ from the state of a process or worker, nor from the batch that it is in.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -185,13 +187,26 @@ def worker_failures() -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, VitAdapterError) or "DataLoader" not in str(error):
             raise
-        reason = str(error).strip().splitlines()[-1]
+        atexit.register(_end_workers)
+        reason = str(error).strip().splitlines()[-1].rstrip(".")
         longer = f", or wait longer ({option('worker_timeout')})" if "timed out" in reason else ""
         raise TrainingError(
             f"a worker, a process that reads images, failed: {reason}. Often shared memory "
             "(/dev/shm) is too small, 64 MB in a container unless it is started with more (docker "
             f"run --shm-size=8g). Give more, read without workers ({option('workers', 0)}){longer}"
         ) from error
+
+
+def _end_workers() -> None:
+    """Kills workers that are left at the interpreter's end, which would wait for them for ever.
+
+    One that stands still, as on a network drive, doesn't hear the SIGTERM that they get otherwise.
+    """
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise an error
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def prepare_worker(worker: int) -> None:

@@ -227,7 +227,7 @@ def chosen_checkpoint(path: Path) -> Path:
         saved = [*saved_checkpoints(folder, PERIODIC), *saved_checkpoints(folder, BEST)]
         there = listing([one.name for one in saved]) or "none"
         raise CheckpointNotFoundError(
-            f"'{path}' is no checkpoint to go on from, for there is no '{missing[0]}': expected a "
+            f"there is no checkpoint '{path}' to go on from: '{missing[0]}' is missing. Expected a "
             f"run's folder or one of its checkpoints ({whole}). In '{folder}' there are: {there}"
         )
     return path.with_name(checkpoint_files(path)[0].name.removesuffix(WEIGHTS_SUFFIX))

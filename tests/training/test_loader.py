@@ -2,6 +2,7 @@ import itertools
 import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -213,6 +214,10 @@ def sleeps():
     time.sleep(PATIENCE)
 
 
+def stands_still():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def has_no_shared_memory():
     import resource
 
@@ -239,6 +244,26 @@ def test_a_lost_worker_ends_the_run_and_tells_what_to_do(way, message):
     assert "workers=0" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(epochs(Lost(way), 0, timeout=2)) == 4  # without workers there is nothing to lose
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers end and share in another way")
+def test_a_worker_that_stands_still_does_not_keep_the_program_from_ending():
+    script = """if True:
+        from tests.training.test_loader import *
+        with worker_failures():
+            next(loader_of(Lost(stands_still), workers=1, timeout=1).epoch(0))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "TrainingError: a worker" in done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 def test_other_errors_stay_what_they_are():

@@ -130,6 +130,8 @@ def test_a_chosen_checkpoint_is_one_or_a_runs_last(tmp_path):
     assert chosen_checkpoint(tmp_path) == tmp_path / "iter_10"
     (tmp_path / "iter_9.pth").unlink()
     for name, missing in (("iter_7", "iter_7.pth"), ("iter_9", "iter_9.pth")):
-        message = rf"no '.*{missing}'.*run's folder.*there are: iter_10, best_iter9_mIoU0.1000$"
+        message = (
+            rf"{missing}' is missing.*run's folder.*there are: iter_10, best_iter9_mIoU0.1000$"
+        )
         with pytest.raises(FileNotFoundError, match=message):
             chosen_checkpoint(tmp_path / name)
