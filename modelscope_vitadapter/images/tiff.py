@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from modelscope_vitadapter.errors import ImageError
 from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.images import tiff_directory as tags
+from modelscope_vitadapter.images.arrays import array_to_bgr
 from modelscope_vitadapter.images.depth import (
     Limits,
     choose_limits,
@@ -69,6 +70,8 @@ def read_bands(
     orientation = directory.number(tags.ORIENTATION, 1)
     orientation = orientation if 1 <= orientation <= 8 else 1
     bgr = bands_to_bgr(values, hidden, limits)
+    if bgr.dtype != np.uint8:
+        bgr = array_to_bgr(bgr, name)  # which warns where 1 seems to be white
     return turned(bgr, orientation if options.exif == "apply" else 1), orientation
 
 
