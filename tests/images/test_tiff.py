@@ -12,22 +12,20 @@ from modelscope_vitadapter.errors import ImageError, ImageMemoryError
 from modelscope_vitadapter.images import tiff
 from modelscope_vitadapter.images.options import ReadOptions
 from modelscope_vitadapter.images.reading import read_image, read_oriented_image
-from tests.images.makers import BGR, GREY_16, PICTURE, RGB, encode, tiff_of_16_bits, turned
+from tests.images.makers import (
+    BGR,
+    GREY_16,
+    PICTURE,
+    RGB,
+    encode,
+    geotiff,
+    tiff_of_16_bits,
+    turned,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 BANDS_8 = np.stack([RGB[:, :, k % 3] // (k // 3 + 1) for k in range(8)])
 NATURAL = ReadOptions(bands=(1, 2, 3))
-
-
-def geotiff(bands, tags=None, **profile):
-    profile = {"driver": "GTiff", "dtype": bands.dtype, **profile}
-    profile |= dict(zip(("count", "height", "width"), bands.shape, strict=True))
-    with rasterio.MemoryFile() as file:
-        with file.open(**profile) as target:
-            target.write(bands)
-            for domain, values in (tags or {}).items():
-                target.update_tags(ns=domain, **values)
-        return file.read()
 
 
 def read(content, **options):
