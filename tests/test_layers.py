@@ -20,6 +20,7 @@ LAYERS = [
     {"images"},
     {"inference"},
     {"segmenter"},
+    {"geotiff"},
     {"datasets"},
     {"evaluation"},
     {"training"},

@@ -87,7 +87,7 @@ def _to_pixels(array: NDArray[Any], name: str) -> NDArray[Any]:
         )
     if is_float and 0 < high <= 1:
         get_logger().warning(
-            "%s holds values from %s to %s, taken as 0 to 255; multiply by 255 if 1 is white",
-            *(name, low, high),
+            "%s holds values from %s to %s, taken as 0 to 255; pass %s if 1 is white",
+            *(name, low, high, option("value_range", (0, 1))),
         )
     return array.astype(np.float32 if is_float else np.uint8)

@@ -7,6 +7,7 @@ what Pillow reads would not do: of all these files it reads each byte but once o
 import re
 
 from modelscope_vitadapter.errors import ImageError
+from modelscope_vitadapter.images.limits import BY_TILES
 from modelscope_vitadapter.images.tiff_directory import Directory, is_tiff
 
 MAX_SCANS = 100  # passes over a JPEG's pixels, of a few bytes each; files in use have some ten
@@ -31,9 +32,10 @@ def refuse_bombs(content: bytes, name: str) -> None:
     elif is_tiff(content):
         found = _tiff_bomb(content)
     if found:
+        more = f"; {BY_TILES}" if is_tiff(content) else ""
         raise ImageError(
             f"{name} has {found}, which would take very long to decode; expected an image as "
-            "cameras and programs write it: save it anew"
+            f"cameras and programs write it: save it anew{more}"
         )
 
 

@@ -30,12 +30,14 @@ from modelscope_vitadapter.images.tiff_directory import (
     HEIGHT,
     MAX_SAMPLE,
     ORIENTATION,
+    SAMPLES,
     WIDTH,
     Directory,
     is_tiff,
 )
 
 BAND_PIXELS = 2**20  # converted at a time: beside Pillow's image and the result little is held
+MAX_BANDS = 6  # of a TIFF file that Pillow opens; of more it logs an error
 MAX_EXIF_BYTES = 2**22  # of EXIF data that is looked at: Pillow makes an object of each number
 
 AS_STORED = {
@@ -97,11 +99,11 @@ def decode_oriented(
                 check_size(name, (opened.height, opened.width))
             unit = _unit(opened)
             image, orientation = _decode_pixels(opened, apply=options.exif == "apply")
-            bgr = _to_bgr(image, name, options, named_limits(content), unit)
             if has_wide_colours(content, opened.mode):
+                bgr = _to_bgr(image, name, DEFAULT, None, unit)
                 turn = orientation if options.exif == "apply" else 1
-                bgr = _with_16_bits(content, bgr, name, options, turn)
-            return bgr, orientation
+                return _with_16_bits(content, bgr, name, options, turn), orientation
+            return _to_bgr(image, name, options, named_limits(content), unit), orientation
 
 
 def pil_to_bgr(image: Image.Image, name: str, *, options: ReadOptions = DEFAULT) -> NDArray[Any]:
@@ -146,6 +148,8 @@ def _needs_rasterio(content: bytes) -> bool:
     directory = Directory.of(content)
     if directory is None or not directory.number(WIDTH, 0) or not directory.number(HEIGHT, 0):
         return False
+    if directory.number(SAMPLES, 1) > MAX_BANDS:
+        return True
     try:
         return open_format(content, "") is None
     except MemoryError:
@@ -261,18 +265,19 @@ def _with_16_bits(
 ) -> NDArray[Any]:
     """Colours of a file of 16 bits by a range that is not all of them; else `bgr`, as Pillow gave.
 
-    The file is decoded a second time, by OpenCV, only where there is, or may be, such a range.
+    The file is decoded a second time, by OpenCV, only where there is, or may be, such a range. Of a
+    compression that OpenCV lacks, Pillow's 8 bits have to do.
     """
     named = named_limits(content)
     if options.value_range is None and named is None and bgr.max() >= NEARLY_BLACK // 256:
         return bgr
-    values = wide_colours(content)
-    if values is None or not values.any():
-        return bgr
+    stored = wide_colours(content)
+    values = bgr.astype(np.uint16) * 257 if stored is None else stored
     limits = choose_limits(name, values, options.value_range, named)
     if limits == (0, WHITE_16):
         return bgr
-    return turned(to_8_bits(values, limits), orientation)
+    scaled = to_8_bits(values, limits)
+    return scaled if stored is None else turned(scaled, orientation)
 
 
 def _has_16_bits(image: Image.Image, name: str) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from modelscope_vitadapter.errors import ImageError
 from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.images import tiff_directory as tags
+from modelscope_vitadapter.images.arrays import array_to_bgr
 from modelscope_vitadapter.images.depth import (
     Limits,
     choose_limits,
@@ -65,10 +66,14 @@ def read_bands(
         indexes = choose_bands(source, name, options)
         values = source.read(indexes)
         hidden = hidden_pixels(values, [source.nodatavals[one - 1] for one in indexes])
-    limits = limits_of(values[:, ~hidden], name, options, named_limits(content))
+    seen = values[:, ~hidden] if hidden.any() else values
+    limits = limits_of(seen, name, options, named_limits(content))
+    del seen
     orientation = directory.number(tags.ORIENTATION, 1)
     orientation = orientation if 1 <= orientation <= 8 else 1
     bgr = bands_to_bgr(values, hidden, limits)
+    if bgr.dtype != np.uint8:
+        bgr = array_to_bgr(bgr, name)  # which warns where 1 seems to be white
     return turned(bgr, orientation if options.exif == "apply" else 1), orientation
 
 
@@ -152,8 +157,10 @@ def limits_of(
         return (given[0], given[1])
     if kind == np.uint16:
         return choose_limits(name, values, None, named)
-    finite = values[np.isfinite(values)] if kind.kind == "f" else values
-    low, high = (finite.min().item(), finite.max().item()) if finite.size else (0, 0)
+    low, high = 0, 0
+    if values.size:  # other than `min` and `max`, these prefer a number to NaN
+        low = np.fmin.reduce(values, axis=None).item()
+        high = np.fmax.reduce(values, axis=None).item()
     most = 255 if kind.kind == "f" else 65535
     if low < 0 or high > most:
         raise ImageError(

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from modelscope_vitadapter.datasets.layouts.registry import LAYOUTS
+from modelscope_vitadapter.datasets.options import DATA_OPTIONS
 from modelscope_vitadapter.inference.results import OUTPUTS
 from modelscope_vitadapter.logs import QUIET_VARIABLE
 from tests.hub.environment import DEAD_ENDPOINT, REPOSITORY, run_python
@@ -89,3 +91,12 @@ def test_links_and_make_targets_exist(name):
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert ((REPOSITORY / name).parent / target).exists(), target
+
+
+def test_the_page_of_data_has_every_layout_and_option():
+    text = text_of("docs/data.md")
+    for name, layout in LAYOUTS.items():
+        assert f"| `{name}` | {layout.LOOK} |" in text
+    table = text[text.index("| on the command line") :]
+    for name in DATA_OPTIONS - {"classes"}:
+        assert f"`--{name.replace('_', '-')}" in table

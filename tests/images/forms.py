@@ -22,6 +22,7 @@ from tests.images.makers import (
     chunk,
     encode,
     frames,
+    geotiff,
     icon,
     in_mode,
     interlaced_png,
@@ -44,13 +45,15 @@ from tests.images.makers import (
 class Answered:
     """`make` gives the inputs; `expected` their pixels, None for those of ModelScope's loader.
 
-    `suffix` is the file name's, `writer` Pillow's format that this build may lack.
+    `suffix` is the file name's, `writer` Pillow's format that this build may lack, `options` are
+    of reading.
     """
 
     make: Callable[[], list[Any]]
     expected: Any = None
     suffix: str = ".img"
     writer: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def plain(kind, image=PICTURE, **options):
@@ -94,6 +97,28 @@ EXIF_WRITERS = ("JPEG", "PNG", "WEBP", "TIFF")
 WIDE = np.dstack([RGB.astype(np.uint16) * 257 + 40] * 2)[:, :, :4].copy()
 FLOATS = (BGR / 3).astype(np.float32)
 
+GREY_12 = GREY_16 // 16
+GREY_OF_12 = np.repeat(np.rint(GREY_12 * (255 / 4095)).astype(np.uint8)[:, :, None], 3, axis=2)
+EIGHT_BANDS = np.stack([RGB[:, :, k % 3] // (k // 3 + 1) for k in range(8)])
+
+
+def heic():
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()  # for ModelScope's loader
+    return encode(PICTURE, "HEIF", quality=90)
+
+
+def of_12_bits():
+    """Files that say that they use 12 of 16 bits."""
+    image = Image.fromarray(GREY_12)
+    depth = chunk(b"sBIT", b"\x0c")
+    return [
+        png_of(GREY_12[:, :, None], 0, more=depth),
+        encode(image, "TIFF", tiffinfo={281: 4095}),
+    ]
+
+
 ANSWERED = {
     "JPEG": plain("JPEG", quality=90),
     "JPEG, progressive": plain("JPEG", progressive=True),
@@ -122,6 +147,7 @@ ANSWERED = {
     "PNG with a transparent colour": plain("PNG", transparency=(0, 0, 255)),
     "PNG, 16-bit grey": Answered(lambda: [encode(Image.fromarray(GREY_16), "PNG")], grey(GREY_16)),
     "PNG, 16-bit colour": Answered(lambda: [png_of(WIDE[:, :, :3], 2), png_of(WIDE, 6)]),
+    "PNG or TIFF, 16 bits of which it names fewer": Answered(of_12_bits, GREY_OF_12),
     "PNG, animated": several("PNG"),
     "WebP": plain("WEBP"),
     "WebP, lossless": plain("WEBP", lossless=True),
@@ -145,6 +171,7 @@ ANSWERED = {
     "PSD": Answered(lambda: [psd()], BGR),
     "JPEG 2000": plain("JPEG2000"),
     "AVIF": plain("AVIF"),
+    "HEIC": Answered(lambda: [heic()]),
     "TIFF": plain("TIFF"),
     "TIFF, compressed (LZW, Deflate, JPEG)": Answered(
         lambda: [encode(PICTURE, "TIFF", compression=kind) for kind in COMPRESSIONS]
@@ -166,6 +193,29 @@ ANSWERED = {
     "TIFF, floats from 0 to 255": Answered(
         lambda: [encode(Image.fromarray(FLOATS[:, :, 0].copy()), "TIFF")],
         np.repeat(FLOATS[:, :, :1], 3, axis=2),
+    ),
+    "TIFF of 4 bands without colours, or of 3 of floats or small integers": Answered(
+        lambda: [
+            geotiff(EIGHT_BANDS[:4], photometric="minisblack"),
+            geotiff(EIGHT_BANDS[:4].astype(np.uint16) * 257, photometric="minisblack"),
+            geotiff(EIGHT_BANDS[:3].astype(np.int16)),
+        ],
+        BGR,
+    ),
+    "TIFF with `bands`": Answered(
+        lambda: [geotiff(EIGHT_BANDS), encode(PICTURE, "TIFF")],
+        BGR[:, :, ::-1],
+        options={"bands": (3, 2, 1)},
+    ),
+    "values of another range, with `value_range`": Answered(
+        lambda: [GREY_12, Image.fromarray(GREY_12), encode(Image.fromarray(GREY_12), "PNG")],
+        GREY_OF_12,
+        options={"value_range": (0, 4095)},
+    ),
+    "EXIF orientation, with `exif='ignore'`": Answered(
+        lambda: [turned(kind, turn) for kind in ("PNG", "TIFF") for turn in range(1, 9)],
+        BGR,
+        options={"exif": "ignore"},
     ),
     "EXIF orientations 1 to 8": Answered(
         lambda: [turned(kind, turn) for kind in EXIF_WRITERS for turn in range(1, 9)]
@@ -309,6 +359,12 @@ REFUSED = {
         lambda: [tiff_of_strips(4_000_000), tiff_of_strips(400_000, 4)],
         "00000 numbers in entry 273",
     ),
+    "TIFF of 5 and more bands": Refused(
+        lambda: [geotiff(EIGHT_BANDS)], r"8 bands, uint8, values 0 to 255; .* bands=\(3, 2, 1\)"
+    ),
+    "band that a TIFF does not have": Refused(
+        lambda: [geotiff(EIGHT_BANDS)], "has 8 bands, .* at least 9", options={"bands": [9]}
+    ),
     "decompression bomb, comment of a PNG": Refused(lambda: [text_bomb()], DAMAGED),
     "more than `max_pixels`": Refused(
         lambda: [PNG, encode(PICTURE, "JPEG"), PICTURE],
@@ -336,6 +392,10 @@ REFUSED = {
     "PIL image without pixels": array("is empty", Image.new("L", (0, 4))),
     "None, numbers, open files, tensors": array(
         "is no image: expected a path", None, 7, io.BytesIO(b"x"), error=ImageTypeError
+    ),
+    "video": array("is a video, expected an image; pass it to the pipeline", "a.mp4"),
+    "what a VideoCapture's read() gives": array(
+        "pass the frame alone", (True, BGR), error=ImageTypeError
     ),
     "file that does not exist": array(
         "does not exist, .* check the path", "missing.png", error=ImageNotFoundError

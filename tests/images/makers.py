@@ -2,10 +2,12 @@
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
+import rasterio
 from PIL import Image
 
 HEIGHT, WIDTH = 24, 32
@@ -162,6 +164,19 @@ def jpeg_with_exif(parts, size=50):
     """A JPEG whose EXIF data is spread over segments."""
     content = encode(PICTURE, "JPEG")
     return content[:2] + segment(0xE1, b"Exif\0\0" + b"x" * size) * parts + content[2:]
+
+
+def geotiff(bands, tags=None, **profile):
+    """A TIFF file of bands `(C, H, W)`, by GDAL; `tags` are its metadata by domain."""
+    profile = {"driver": "GTiff", "dtype": bands.dtype, **profile}
+    profile |= dict(zip(("count", "height", "width"), bands.shape, strict=True))
+    with warnings.catch_warnings(), rasterio.MemoryFile() as file:
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with file.open(**profile) as target:
+            target.write(bands)
+            for domain, values in (tags or {}).items():
+                target.update_tags(ns=domain, **values)
+        return file.read()
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pictures.md").read_text(encoding="utf-8")

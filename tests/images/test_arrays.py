@@ -61,4 +61,4 @@ def test_floats_up_to_one_are_warned_about(caplog):
         array_to_bgr(np.full((2, 2, 3), 1.5), "a")
         assert not caplog.records
         array_to_bgr(np.full((2, 2, 3), 0.5), "a")
-    assert "multiply by 255" in caplog.text
+    assert "pass value_range=(0, 1) if 1 is white" in caplog.text

@@ -1,7 +1,9 @@
 import io
+import sys
 import warnings
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,19 @@ from modelscope_vitadapter.errors import ImageError, ImageMemoryError
 from modelscope_vitadapter.images import decode
 from modelscope_vitadapter.images.decode import decode_image, pil_to_bgr
 from modelscope_vitadapter.images.options import ReadOptions
-from tests.images.makers import BGR, GREY_16, NOISE, PICTURE, encode, icon, in_mode, translucent
+from modelscope_vitadapter.images.reading import read_oriented_image
+from modelscope_vitadapter.images.tiff import turned as turned_array
+from tests.images.makers import (
+    BGR,
+    GREY_16,
+    NOISE,
+    PICTURE,
+    encode,
+    icon,
+    in_mode,
+    translucent,
+    turned,
+)
 
 PIXELS = BGR.shape[0] * BGR.shape[1]
 PNG = encode(PICTURE, "PNG")
@@ -107,3 +121,33 @@ def test_memory_that_is_not_there_is_one_clear_error(monkeypatch, where, name):
     monkeypatch.setattr(where, name, fail)
     with pytest.raises(ImageMemoryError, match=r"^a\.png .*not enough memory .* reduce it"):
         decode_image(PNG, "a.png")
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_heic_is_read_where_pillow_heif_is_installed(monkeypatch, brand):
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(PICTURE).save(stream, quality=90)
+    content = stream.getvalue().replace(b"ftypheic", b"ftyp" + brand)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    assert decode_image(content, "a").shape == BGR.shape
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match=r"^a is a HEIC image, .*pip install pillow-heif"):
+        decode_image(content, "a")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientations_are_told_whether_they_are_applied_or_not(kind, orientation):
+    content = turned(kind, orientation)
+    upright, found = read_oriented_image(content)
+    stored, ignored = read_oriented_image(content, options=ReadOptions(exif="ignore"))
+    assert found == ignored == orientation
+    assert stored.shape == BGR.shape
+    assert np.array_equal(turned_array(stored, orientation), upright)
+
+
+def test_no_orientation_and_damaged_ones_are_upright():
+    damaged = encode(PICTURE, "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
+    for source in (PNG, damaged, turned("TIFF", 9), PICTURE, np.array(BGR)):
+        assert read_oriented_image(source)[1] == 1

@@ -53,7 +53,7 @@ def test_answered(form, tmp_path):
             expected = pixels_of_modelscopes_loader(source, path)
         for given in (source, path, str(path)) if isinstance(source, bytes) else (source,):
             before = np.array(given) if isinstance(given, np.ndarray | Image.Image) else None
-            found = read_image(given)
+            found = read_image(given, options=ReadOptions(**case.options))
             assert found.dtype == expected.dtype
             assert np.array_equal(found, expected)
             assert found.flags.c_contiguous

@@ -116,6 +116,10 @@ ARRAY = np.zeros((2, 2, 3), np.uint8)
         ({"photo": ARRAY, "box": np.zeros(4), "score": 0.5}, ARRAY),
         ({"photo": PNG, "names": ["a.jpg"]}, PNG),
         (UserDict({"photo": "a.JPG", 3: 4}), "a.JPG"),
+        *(
+            ({"photo": f"a.{kind}", "label": "cat"}, f"a.{kind}")
+            for kind in ("jfif", "jpe", "HEIF")
+        ),
         ({"bytes": PNG, "path": "inside.jpg"}, PNG),
         ({"bytes": None, "path": "a.jpg"}, "a.jpg"),
         ({"photo": {"bytes": PNG, "path": "a.jpg"}, "label": "cat"}, PNG),
