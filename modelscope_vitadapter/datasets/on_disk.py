@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,17 @@ PALETTE_FILES = ("class_dict.csv", "label_colors.txt", "labelmap.txt")
 """Files that tools write beside label maps of colours."""
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a dataset was found."""
+
+    found: Found
+    root: Path  # that paths in it are relative to
+    name: str
+    folders: Sequence[Path]  # where classes.txt and palettes may lie
+    layout: str | None = None
+
+
 def opened_files(source: Any, split: str | None, given: DataOptions) -> Opened:
     """Opens a folder, a pair of folders, or a file of a list or of annotations.
 
@@ -34,46 +45,49 @@ def opened_files(source: Any, split: str | None, given: DataOptions) -> Opened:
         DataSetNotFoundError: a file, folder or split does not exist.
         DataSetError: nothing is recognised, or label maps are missing.
     """
-    root = Path(source[0] if isinstance(source, tuple) else source)
-    layout, part, places = None, split, [root]
     if isinstance(source, tuple):
-        images, labels = (Path(one, split or "") for one in source)
-        pairs = folders.pair_up(images, labels)
-        found = Found(pairs, label_ids=folders.usual_label_ids(pairs, labels))
-        root = Path(os.path.commonpath([images.absolute(), labels.absolute()]))
-        places, name = [labels, images], images.name
+        place = _two_folders(*(Path(one, split or "") for one in source))
     elif given.pairs is not None:
-        found, part = Found(_patterns(root, given.pairs, split)), split
-        name = root.name
-    elif given.list is not None and all(len(one) == 2 for one in read_list(Path(given.list))):
-        found, part, name = Found(_listed_files(root, Path(given.list))), None, root.name
-        given = replace(given, list=None)
+        root = Path(source)
+        place = _Place(Found(_patterns(root, given.pairs, split)), root, root.name, [root])
     else:
-        module, place, parts = recognise(root, given.layout)
-        layout, name = module.NAME, root.name
-        part = (
-            None if given.list is not None and split is None else _part(module, place, parts, split)
-        )
-        found = module.find(place, part) if part or not parts else _all_parts(module, place, parts)
-        places, root = [place, root], place if place.is_dir() else place.parent
-    beside = _palette_beside(places[0], found) if given.palette is None else None
-    if beside is not None:
-        found = replace(found, classes=found.classes or beside[0], label_ids=beside[1])
+        place = _recognised(Path(source), split, given)
+    found = place.found
+    names, colours = _palette_beside(place) if given.palette is None else (None, None)
     if given.list is not None:
-        list_file = Path(given.list)
-        found = replace(
-            found, pairs=listed(list(found.pairs), root, read_list(list_file), list_file.name)
-        )
-    classes = next((names for one in places if (names := read_classes(one / CLASSES_FILE))), None)
+        found = replace(found, pairs=_listed(found.pairs, place.root, Path(given.list)))
+    files = [read_classes(one / CLASSES_FILE) for one in place.folders]
+    classes = next((one for one in files if one), found.classes or names)
     return Opened(
         _with_label_maps(found.pairs, given.skip_missing),
-        classes=classes or found.classes,
-        name=f"{name}/{part}" if part and layout is not None else name,
-        label_ids=found.label_ids,
+        classes=classes,
+        name=place.name,
+        label_ids=colours or found.label_ids,
         element=None,
-        root=root,
-        layout=layout,
+        root=place.root,
+        layout=place.layout,
     )
+
+
+def _two_folders(images: Path, labels: Path) -> _Place:
+    pairs = folders.pair_up(images, labels)
+    root = Path(os.path.commonpath([images.absolute(), labels.absolute()]))
+    found = Found(pairs, label_ids=folders.usual_label_ids(pairs, labels))
+    return _Place(found, root, images.name, [labels, images])
+
+
+def _recognised(root: Path, split: str | None, given: DataOptions) -> _Place:
+    """What a layout finds in a folder or a file; of all parts where a list is to choose."""
+    if given.list is not None and all(len(one) == 2 for one in read_list(Path(given.list))):
+        return _Place(Found([]), root, root.name, [root])  # the list has the pairs
+    layout, place, parts = recognise(root, given.layout)
+    folder = place if place.is_dir() else place.parent
+    if given.list is not None and split is None and parts:
+        found = _all_parts(layout, place, parts)
+        return _Place(found, folder, root.name, [folder, root], layout.NAME)
+    part = _part(layout, place, parts, split)
+    name = f"{root.name}/{part}" if part else root.name
+    return _Place(layout.find(place, part), folder, name, [folder, root], layout.NAME)
 
 
 def _part(layout: Layout, place: Path, parts: list[str], split: str | None) -> str | None:
@@ -119,9 +133,11 @@ def _patterns(root: Path, patterns: Sequence[str], split: str | None) -> list[An
     return pairs
 
 
-def _listed_files(root: Path, path: Path) -> list[Any]:
-    """The files that a list names, from the dataset's folder on or from the list's own."""
+def _listed(pairs: Sequence[Any], root: Path, path: Path) -> Sequence[Any]:
+    """The pairs that a list has, from the dataset's folder on or from the list's own, or names."""
     entries = read_list(path)
+    if any(len(one) != 2 for one in entries):
+        return listed(list(pairs), root, entries, path.name)
     base = root if (root / entries[0][0]).exists() else path.parent
     return [(base / image, base / label) for image, label in entries]
 
@@ -138,12 +154,14 @@ def _with_label_maps(pairs: Sequence[Any], skip_missing: bool) -> Sequence[Any]:
     return kept
 
 
-def _palette_beside(place: Path, found: Found) -> tuple[tuple[str, ...], LabelIds] | None:
-    """Names and colours of a palette that lies in a folder, if its label maps hold colours."""
-    path = next((place / one for one in PALETTE_FILES if (place / one).is_file()), None)
-    if path is None or (found.label_ids is not None and found.label_ids.colours is not None):
-        return None
-    first = next((label for _, label in found.pairs if label is not None), None)
+def _palette_beside(place: _Place) -> tuple[tuple[str, ...] | None, LabelIds | None]:
+    """Names in a palette that lies in the folder, and its colours if label maps hold colours."""
+    ids = place.found.label_ids
+    paths = (place.folders[0] / one for one in PALETTE_FILES)
+    path = next((one for one in paths if one.is_file()), None)
+    if path is None or (ids is not None and ids.colours is not None):
+        return None, None
     names, colours = read_palette(path)
+    first = next((label for _, label in place.found.pairs if label is not None), None)
     coloured = isinstance(first, Path) and holds_colours(first)
-    return names, replace(found.label_ids or LabelIds(), colours=colours if coloured else None)
+    return names, replace(ids or LabelIds(), colours=colours) if coloured else None
