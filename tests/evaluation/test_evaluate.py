@@ -1,10 +1,12 @@
 import copy
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from modelscope.models import Model
 from modelscope.pipelines import pipeline
+from PIL import Image
 
 from modelscope_vitadapter.datasets.open_dataset import open_dataset
 from modelscope_vitadapter.datasets.reading import read_sample
@@ -144,3 +146,48 @@ def test_what_cannot_be_evaluated(scenes, segmenter, tmp_path):
     ):
         with pytest.raises(error, match=says):
             evaluate(model, data, **options)
+
+
+def test_a_dataset_of_fewer_classes_than_the_model_is_told(scenes, segmenter, tmp_path, caplog):
+    """Found by a user: three classes were reported under the names of the model's seven."""
+    copied = shutil.copytree(scenes, tmp_path / "scenes")
+    (copied / "classes.txt").unlink()
+    for path in copied.glob("labels/val/*.png"):
+        Image.fromarray(np.minimum(np.asarray(Image.open(path)), 2)).save(path)
+    evaluate(segmenter, copied, progress=False)
+    assert "no class beyond id 2, so 3 of them, and the model has 7" in caplog.text
+    caplog.clear()
+    evaluate(segmenter, scenes, limit=1, progress=False)
+    assert "beyond" not in caplog.text
+
+
+def test_ids_that_cannot_be_meant_are_warned_of(segmenter, caplog):
+    image = np.zeros((40, 40, 3), np.uint8)
+    labels = np.where(np.arange(1600).reshape(40, 40) > 900, 255, 0)
+    evaluate(segmenter, [(image, labels)], progress=False)
+    assert "label_ids='0:0,255:1'" in caplog.text
+
+
+def test_excluded_classes_have_no_metrics(scenes, segmenter):
+    whole = evaluate(segmenter, scenes, progress=False)
+    found = evaluate(segmenter, scenes, exclude_classes="background", progress=False)
+    assert found.excluded == (0,)
+    assert found.counts[0].sum() == 0
+    assert (found.counts[1:] == whole.counts[1:]).all()
+    assert np.isnan(found.metrics.IoU[0])
+    assert found.metrics.mIoU == np.nanmean(found.metrics.IoU[1:])
+    assert found.as_dict()["excluded"] == ["background"]
+
+
+def test_one_warning_of_images_that_exif_turns(segmenter, tmp_path, caplog):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    pairs = []
+    for number in range(2):
+        path = tmp_path / f"{number}.jpg"
+        Image.new("RGB", (40, 40)).save(path, exif=exif)
+        pairs.append((str(path), np.zeros((40, 40), np.uint8)))
+    evaluate(segmenter, pairs, progress=False)
+    assert caplog.text.count("exif='ignore'") == 1
+    evaluate(segmenter, pairs, exif="ignore", progress=False)
+    assert caplog.text.count("exif='ignore'") == 1
