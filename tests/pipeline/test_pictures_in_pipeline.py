@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from modelscope.pipelines import pipeline
 
 from modelscope_vitadapter.errors import ImageError, ImageMemoryError
@@ -127,7 +128,7 @@ def test_a_huge_geotiff_is_refused_with_what_to_use(tiny, tmp_path):
     path = tmp_path / "a.tif"
     layout = {"tiled": True, "SPARSE_OK": True, "compress": "deflate"}
     size = {"width": 60_000, "height": 60_000, "count": 3, "dtype": "uint8"}
-    place = rasterio.transform.from_origin(0, 0, 1, 1)
+    place = Affine(2, 0, 448_000, 0, -2, 5_411_000)
     with rasterio.open(path, "w", driver="GTiff", transform=place, **size, **layout):
         pass
     with pytest.raises(ImageError, match=r"geotiff\.segment_geotiff"):
