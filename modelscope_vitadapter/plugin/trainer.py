@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -289,11 +289,15 @@ class VitAdapterSegmentationTrainer(StepLoop):
             load = load_checkpoint if load_all_state else load_weights
             load(self, Path(checkpoint_path))
 
+    @cached_property
+    def _data_identity(self) -> str:
+        return identity_of(self.train_dataset)  # which may look at every sample
+
     def identity(self) -> dict[str, Any]:
         """What must not change when a run goes on."""
         return {
             **self.train_config.fixed(),
-            "data set": identity_of(self.train_dataset),
+            "data set": self._data_identity,
             "classes": list(self.model.CLASSES),
             "freeze": self.freeze,
             "crop": self.model.windows.crop_size,

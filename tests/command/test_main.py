@@ -82,7 +82,7 @@ EVALUATE, TRAIN = ["evaluate", "MODEL", "DATA"], ["train", "MODEL", "DATA", "--o
         (["--version"], 0, f"vitadapter {__version__}"),
         (["nothing"], 2, "invalid choice"),
         (["evaluate", "a"], 2, "usage: vitadapter evaluate"),
-        (["evaluate", "--help"], 0, "a mapping such as 0:ignore,255:1"),
+        (["evaluate", "--help"], 0, "--label-ids IDS"),
         (["data", "--help"], 0, "--preview FILE.png"),
         ([*EVALUATE, "--label-ids", "x"], 2, "'x': expected as-is, reduce-zero"),
         (["train", "--help"], 0, "--learning-rate"),

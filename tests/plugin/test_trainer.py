@@ -80,7 +80,7 @@ def test_bad_data_is_named_before_training_starts(tmp_path):
         folder_trainer(folder, tmp_path / "run")
     for kind in ("images", "labels"):
         shutil.rmtree(folder / kind / "val")
-    with pytest.raises(DataSetError, match="--no-evaluation"):
+    with pytest.raises(DataSetError, match="without evaluation: eval_dataset=None"):
         folder_trainer(folder, tmp_path / "run")
 
 

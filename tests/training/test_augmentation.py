@@ -56,7 +56,7 @@ def test_labels_stay_where_their_colours_are(seed):
 def test_images_of_any_size_fill_the_crop_and_stay_as_they_are(height, width, seed):
     image, classes = drawn((height, width), seed=seed % 7)
     before = image.copy(), classes.copy()
-    labelled = LabelledImage(image, classes, "drawn")
+    labelled = LabelledImage(image, classes, "drawn", classes)
     values, found = DRAWN(labelled, rng_of(seed))
     assert (values.shape, values.dtype) == ((3, 48, 64), np.float32)
     assert (found.shape, found.dtype) == ((48, 64), np.int16)
@@ -74,7 +74,7 @@ def test_what_is_added_is_zero_for_the_network_and_ignored(to_rgb):
     normalize = Normalize((120.0, 110.0, 100.0), (58.0, 57.0, 56.0), to_rgb)
     image, classes = drawn((30, 40))
     values, found = Augmentation((96, 96), (30, 64), UNTURNED, normalize)(
-        LabelledImage(image, classes, ""), rng_of(0)
+        LabelledImage(image, classes, "", classes), rng_of(0)
     )
     expected = ((image[..., ::-1] if to_rgb else image) - np.array(normalize.mean)) / normalize.std
     assert np.allclose(values[:, :30, :40], expected.transpose(2, 0, 1), atol=1e-5)
@@ -153,7 +153,8 @@ def test_where_no_crop_fits_one_is_taken_all_the_same(fill):
 
 def test_the_same_numbers_give_the_same_bits_on_any_number_of_threads():
     image = rng_of(0).integers(0, 256, (701, 997, 3), np.uint8)
-    large = LabelledImage(image, drawn((701, 997), block=60)[1], "large")
+    classes = drawn((701, 997), block=60)[1]
+    large = LabelledImage(image, classes, "large", classes)
     one, found = Augmentation((640, 640), (640, 2560), TrainConfig()), []
     threads = cv2.getNumThreads()
     try:
