@@ -48,11 +48,12 @@ def files_below(
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, in order, without hidden ones; none where it is none."""
+    """Names of the folders in a folder, in order, without hidden ones and what macOS adds."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return sorted(one.name for one in entries if not one.name.startswith(".") and one.is_dir())
+        names = [one.name for one in entries if one.is_dir()]
+    return sorted(one for one in names if not one.startswith((".", "__MACOSX")))
 
 
 def holds_images(folder: Path) -> bool:
@@ -67,6 +68,17 @@ def first_image(folder: Path) -> str:
     """The name of the first image below a folder, or nothing."""
     path = next(files_below(folder, IMAGE_SUFFIXES), None) if folder.is_dir() else None
     return "" if path is None else path.name
+
+
+def is_split_name(name: str) -> bool:
+    """Whether a folder is called as a part of a dataset: `train`, `val2017`."""
+    meant = re.sub(r"[-_]?20\d\d$", "", name.lower())
+    return any(meant in names for names in SPLIT_NAMES)
+
+
+def is_whole(folder: Path, images: Path) -> bool:
+    """Whether a folder is a dataset of its own, whose images lie in parts, and no part itself."""
+    return not is_split_name(folder.name) and any(map(is_split_name, subfolders(images)))
 
 
 def chosen_split(there: list[str], split: str) -> str | None:
@@ -127,12 +139,23 @@ def read_list(path: Path) -> list[list[str]]:
     entries = []
     for line in lines:
         if line.strip() and not line.startswith("#"):
-            separator = next((one for one in "\t,;" if one in line), None)
-            parts = (one.strip() for one in line.split(separator))
-            entries.append([one.replace("\\", "/") for one in parts if one])
+            entries.append(list_entry(line))
     if not entries:
         raise DataSetError(f"list {str(path)!r} is empty: expected a name in each line")
     return entries
+
+
+def list_entry(line: str) -> list[str]:
+    """The paths in a line of a list, see `read_list`."""
+    separator = next((one for one in "\t,;" if one in line), None)
+    parts = (one.strip() for one in line.split(separator))
+    return [one.replace("\\", "/") for one in parts if one]
+
+
+def listed_path(folder: Path, text: str) -> Path:
+    """A path of a list, from a folder on, also where it begins with `/` as in lists of VOC."""
+    path = folder / text
+    return path if path.is_file() else folder / text.lstrip("/")
 
 
 def listed(pairs: list[Pair], root: Path, entries: list[list[str]], name: str) -> list[Pair]:

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from modelscope_vitadapter.datasets.class_files import read_classes
-from modelscope_vitadapter.datasets.files import chosen_split, listed, pairs_by_pattern, read_list
+from modelscope_vitadapter.datasets.files import (
+    chosen_split,
+    listed,
+    listed_path,
+    pairs_by_pattern,
+    read_list,
+)
 from modelscope_vitadapter.datasets.label_ids import LabelIds
 from modelscope_vitadapter.datasets.label_maps import holds_colours
 from modelscope_vitadapter.datasets.layouts import folders
@@ -56,7 +62,9 @@ def opened_files(source: Any, split: str | None, given: DataOptions) -> Opened:
     names, colours = _palette_beside(place) if given.palette is None else (None, None)
     if given.list is not None:
         found = replace(found, pairs=_listed(found.pairs, place.root, Path(given.list)))
-    files = [read_classes(one / CLASSES_FILE) for one in place.folders]
+    # Polygons have ids of their own: a file of their classes has been read, without background.
+    are_drawn = any(not isinstance(label, Path | None) for _, label in found.pairs[:1])
+    files = [read_classes(one / CLASSES_FILE) for one in ([] if are_drawn else place.folders)]
     classes = next((one for one in files if one), found.classes or names)
     return Opened(
         _with_label_maps(found.pairs, given.skip_missing),
@@ -138,8 +146,8 @@ def _listed(pairs: Sequence[Any], root: Path, path: Path) -> Sequence[Any]:
     entries = read_list(path)
     if any(len(one) != 2 for one in entries):
         return listed(list(pairs), root, entries, path.name)
-    base = root if (root / entries[0][0]).exists() else path.parent
-    return [(base / image, base / label) for image, label in entries]
+    base = root if listed_path(root, entries[0][0]).is_file() else path.parent
+    return [(listed_path(base, image), listed_path(base, label)) for image, label in entries]
 
 
 def _with_label_maps(pairs: Sequence[Any], skip_missing: bool) -> Sequence[Any]:

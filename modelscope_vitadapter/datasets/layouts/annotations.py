@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from modelscope_vitadapter.datasets.files import files_below, holds_images, subfolders
+from modelscope_vitadapter.datasets.files import files_below, holds_images, is_whole, subfolders
 from modelscope_vitadapter.datasets.layouts.folders import IMAGE_FOLDERS, named
 from modelscope_vitadapter.datasets.polygons import Size, checked_size
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
@@ -197,7 +197,7 @@ def parts_of(root: Path, label_folders: tuple[str, ...], suffix: str) -> Parts:
     if not found:
         for name in subfolders(root):
             for images, labels in _beside(root / name, label_folders):
-                if match(images, labels, suffix):
+                if not is_whole(root / name, images) and match(images, labels, suffix):
                     found.setdefault(name, (images, labels))
     return found
 

@@ -1,5 +1,6 @@
 """COCO's annotations in JSON: polygons and run lengths of all images in one file."""
 
+import re
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modelscope_vitadapter.datasets.files import subfolders
+from modelscope_vitadapter.datasets.files import holds_images, is_split_name, subfolders
 from modelscope_vitadapter.datasets.layouts.annotations import (
     ClassNames,
     checked,
@@ -40,6 +41,9 @@ FILES = ("_annotations.coco.json", "annotations.json", "result.json")
 """What the file may be called beside the images: by Roboflow, by many, by Label Studio."""
 
 PREFIX = "instances_"
+
+HEAD, KEYS = 4096, re.compile(rb'"(info|images|annotations|categories|licenses)"\s*:')
+"""How many bytes of a file are looked at to tell it, and for what."""
 
 Ids = dict[int | str, int]
 """Class ids by the file's category ids."""
@@ -91,15 +95,15 @@ def _files(root: Path) -> dict[str | None, Path]:
     if root.is_file():
         return {None: root} if root.suffix.lower() == ".json" else {}
     found: dict[str | None, Path] = {}
-    for path in sorted((root / "annotations").glob("*.json")):
+    files = (*root.glob("annotations/*.json"), *root.glob("annotations_*/annotations/*.json"))
+    for path in sorted(files):
         name = path.stem.removeprefix(PREFIX)
         folders = (root / name, root / "images" / name)
-        if (root / "stuffthingmaps").is_dir() or (root / "annotations" / name).is_dir():
-            continue  # COCO-Stuff's label maps are there
-        if path.stem.startswith(PREFIX) or any(one.is_dir() for one in folders):
+        beside_flat = is_split_name(name) and holds_images(root / "images")
+        if path.stem.startswith(PREFIX) or beside_flat or any(one.is_dir() for one in folders):
             found.setdefault(name, path)
     for name in () if found else ("", *subfolders(root)):
-        beside = [root / name / one for one in FILES if (root / name / one).is_file()]
+        beside = [root / name / one for one in FILES if _is_coco(root / name / one)]
         if beside:
             found[name or None] = beside[0]
             if not name:
@@ -107,12 +111,20 @@ def _files(root: Path) -> dict[str | None, Path]:
     return found
 
 
+def _is_coco(path: Path) -> bool:
+    """Whether a file, by its first letters, has what COCO's have; others are called so too."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return KEYS.search(file.read(HEAD)) is not None
+
+
 def _base(file: Path, folder: Path, split: str | None, name: str) -> Path:
     """The folder that holds an image, and all others with it."""
     names = dict.fromkeys([split or "", file.stem.removeprefix(PREFIX), ""])
     tops = dict.fromkeys([folder, file.parent, folder / "images", file.parent / "images"])
     if folder.name == "annotations":  # the JSON file itself was given
-        tops |= dict.fromkeys([folder.parent, folder.parent / "images"])
+        tops |= dict.fromkeys([folder.parent, folder.parent / "images", folder.parent.parent])
     places = [top / one for top in tops for one in names]
     for base in places:
         if inside(base, name, f"{str(file)!r}").is_file():

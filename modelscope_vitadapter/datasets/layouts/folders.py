@@ -3,6 +3,7 @@
 Also what fine-tuning tools and mmsegmentation's converters write (`img_dir` beside `ann_dir`).
 """
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -10,10 +11,11 @@ from pathlib import Path
 
 from modelscope_vitadapter.datasets.files import (
     LABEL_SUFFIXES,
-    SPLIT_NAMES,
     Pair,
     files_below,
     holds_images,
+    is_split_name,
+    is_whole,
     subfolders,
 )
 from modelscope_vitadapter.datasets.label_ids import COCO_STUFF_182, LabelIds
@@ -30,15 +32,22 @@ LOOK = (
     "SPLIT_masks, without splits, or both in one folder; x.png or x_mask.png"
 )
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "JPEGImages")
+IMAGE_FOLDERS = (
+    *("images", "image", "imgs", "img", "img_dir", "JPEGImages", "input"),
+    *("\u539f\u56fe", "\u56fe\u50cf", "\u56fe\u7247"),  # Chinese for images
+)
 LABEL_FOLDERS = (
     *("labels", "label", "annotations", "masks", "mask", "stuffthingmaps", "ann_dir", "gt"),
-    *("ann", "annotation", "segmentation", "SegmentationClass"),
+    *("ann", "annotation", "segmentation", "SegmentationClass", "groundtruth", "target"),
+    *("\u6807\u7b7e", "\u6807\u6ce8", "\u63a9\u7801", "\u63a9\u819c"),  # labels, masks
 )
 """What the folders beside each other may be called, in the order in which they are looked for."""
 
 BESIDE = ("{}annot", "{}_labels", "{}_label", "{}_masks", "{}_mask", "{}_gt", "{}_annotations")
 """What the folder of a split's label maps may be called, beside that of its images."""
+
+ENDINGS_OF_IMAGES = ("", "_images", "_image", "_imgs", "_img")
+"""What may follow the split's name in the folder of its images then."""
 
 TRAIN_IDS = "_labelTrainIds"
 ENDINGS = (
@@ -60,18 +69,22 @@ def splits(root: Path) -> list[str] | None:
     if images:
         return [] if holds_images(images[0]) else subfolders(images[0])
     there = subfolders(root)
-    beside = {name for name in there for form in BESIDE if form.format(name) in there}
+    beside = {
+        split
+        for name in there
+        for ending in ENDINGS_OF_IMAGES
+        if name.endswith(ending)
+        and any(form.format(split := name.removesuffix(ending)) in there for form in BESIDE)
+    }
     below = {name for labels in named(root, LABEL_FOLDERS) for name in subfolders(labels)}
-    meant = {name for names in SPLIT_NAMES for name in names}
-    found = [
+    found = beside | {
         name
         for name in there
-        if name in beside
-        or name in below
-        or named(root / name, IMAGE_FOLDERS)
-        or (name.lower() in meant and holds_images(root / name))
-    ]
-    return found if found or holds_images(root) else None
+        if name in below
+        or any(not is_whole(root / name, one) for one in named(root / name, IMAGE_FOLDERS))
+        or (is_split_name(name) and holds_images(root / name))
+    }
+    return sorted(found) if found or holds_images(root) else None
 
 
 def find(root: Path, split: str | None) -> Found:
@@ -92,6 +105,17 @@ def find(root: Path, split: str | None) -> Found:
         f"{expected} in {str(root)!r}; {either('two folders (images, labels)', '--labels FOLDER')} "
         "names another"
     )
+
+
+def has_label_maps(root: Path) -> bool:
+    """Whether any image of any part has a label map."""
+    parts = splits(root)
+    places: list[str | None] = [None, *(parts or [])]
+    for split in () if parts is None else places:
+        with contextlib.suppress(DataSetError):
+            if any(label is not None for _, label in find(root, split).pairs):
+                return True
+    return False
 
 
 def _refuse_other_labels(places: list[tuple[Path, Path]]) -> None:
@@ -120,7 +144,8 @@ def _places(root: Path, split: str | None) -> Iterator[tuple[Path, Path]]:
     yield from product(images, named(folder, LABEL_FOLDERS))
     if split is not None:
         yield from ((folder, one / split) for one in labels_of_root)
-        yield from ((folder, root / form.format(split)) for form in BESIDE)
+        beside = [root / form.format(split) for form in BESIDE]
+        yield from product([root / f"{split}{one}" for one in ENDINGS_OF_IMAGES], beside)
     if not images:
         yield from ((folder, labels) for labels in named(folder, LABEL_FOLDERS))
         yield folder, folder
@@ -147,8 +172,10 @@ def pair_up(images: Path, labels: Path) -> list[Pair]:
     for folder in (images, labels):
         if not folder.is_dir():
             raise DataSetNotFoundError(f"folder {str(folder)!r} does not exist, or is no folder")
+    images, labels = _unpacked(images), _unpacked(labels)
     without = labels if labels != images else None
-    pictures = list(files_below(images, IMAGE_SUFFIXES, without=without))
+    found = files_below(images, IMAGE_SUFFIXES, without=without)
+    pictures = {path: _key(images, path) for path in found}
     if not pictures:
         raise DataSetError(
             f"folder {str(images)!r} holds no images: expected files such as .jpg or .png"
@@ -158,21 +185,23 @@ def pair_up(images: Path, labels: Path) -> list[Pair]:
         maps.setdefault(_key(labels, path), []).append(path)
     best: dict[Path, Path] = {}
     for ending in ENDINGS:
-        found = {
-            path: next(
-                (one for one in maps.get(_key(images, path) + ending, ()) if one != path), None
-            )
-            for path in pictures
-        }
-        chosen = {path: label for path, label in found.items() if label is not None}
+        chosen = {}
+        for path, key in pictures.items():
+            label = next((one for one in maps.get(key + ending, ()) if one != path), None)
+            if label is not None:
+                chosen[path] = label
         if len(chosen) > len(best):
             best = chosen
         if best and ending == "":
             break
-    if images == labels:  # what is another file's label map is no image
-        label_maps = set(best.values())
-        pictures = [path for path in pictures if path not in label_maps]
-    return [(path, best.get(path)) for path in pictures]
+    label_maps = set(best.values())  # in one folder, what is another file's label map is no image
+    return [(path, best.get(path)) for path in pictures if path not in label_maps]
+
+
+def _unpacked(folder: Path) -> Path:
+    """The folder in a folder that has the same name, as an archive is unpacked to."""
+    inside = folder / folder.name
+    return inside if inside.is_dir() and not holds_images(folder) else folder
 
 
 def _key(root: Path, path: Path) -> str:

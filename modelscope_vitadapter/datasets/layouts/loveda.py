@@ -13,7 +13,8 @@ LOOK = "Train/Urban/images_png/x.png, Train/Urban/masks_png/x.png, Rural, Val; 0
 
 def splits(root: Path) -> list[str] | None:
     """Parts that have labels."""
-    return sorted({one.parents[1].name for one in root.glob("*/*/masks_png")}) or None
+    labels = (one for area in ("Rural", "Urban") for one in root.glob(f"*/{area}/masks_png"))
+    return sorted({one.parents[1].name for one in labels}) or None
 
 
 def find(root: Path, split: str | None) -> Found:

@@ -10,9 +10,13 @@ from modelscope_vitadapter.datasets.layouts.layout import Found
 from modelscope_vitadapter.errors import DataSetError
 
 NAME = "mapillary"
-LOOK = "training/images/x.jpg, training/v1.2/labels/x.png or training/labels, config_v1.2.json"
+LOOK = "training/images/x.jpg, training/v1.2/labels/x.png with config_v1.2.json, or else v2.0"
 
-VERSIONS = (("v1.2/labels", "config_v1.2.json"), ("labels", "config.json"))
+VERSIONS = (
+    ("v1.2/labels", "config_v1.2.json"),
+    ("v2.0/labels", "config_v2.0.json"),
+    ("labels", "config.json"),
+)
 """Where label maps are, and the file that names their classes."""
 
 

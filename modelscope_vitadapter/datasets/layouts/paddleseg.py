@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from modelscope_vitadapter.datasets.class_files import read_classes
-from modelscope_vitadapter.datasets.files import Pair, read_list
+from modelscope_vitadapter.datasets.files import Pair, list_entry, listed_path, read_list
 from modelscope_vitadapter.datasets.layouts.layout import Found
 from modelscope_vitadapter.errors import DataSetError
 
@@ -15,6 +15,8 @@ def splits(root: Path) -> list[str] | None:
     """Names of the lists whose first line names two files that are there."""
     if root.is_file():
         return [] if root.suffix.lower() == ".txt" and _is_list(root) else None
+    if (root / "ImageSets").is_dir():  # lists of VOC, of which people keep some more in the root
+        return None
     return [
         one.stem.removesuffix("_list") for one in sorted(root.glob("*.txt")) if _is_list(one)
     ] or None
@@ -37,7 +39,7 @@ def listed_files(path: Path, root: Path) -> list[Pair]:
             f"list {str(path)!r}: {' '.join(odd)!r} is not an image and a label map; expected two "
             "paths in each line, with a comma or a tab between them where paths have blanks"
         )
-    return [(root / image, root / label) for image, label in entries]
+    return [(listed_path(root, image), listed_path(root, label)) for image, label in entries]
 
 
 def _is_list(path: Path) -> bool:
@@ -46,6 +48,5 @@ def _is_list(path: Path) -> bool:
             line = file.readline(4096)
     except (OSError, UnicodeDecodeError):
         return False
-    separator = next((one for one in "\t,;" if one in line), None)
-    parts = [one.strip() for one in line.split(separator)]
-    return len(parts) == 2 and all((path.parent / one).is_file() for one in parts)
+    paths = list_entry(line)
+    return len(paths) == 2 and all(listed_path(path.parent, one).is_file() for one in paths)

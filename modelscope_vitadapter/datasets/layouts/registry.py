@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, cast
 
-from modelscope_vitadapter.datasets.files import SPLIT_NAMES, holds_images, subfolders
+from modelscope_vitadapter.datasets.files import holds_images, is_split_name, subfolders
 from modelscope_vitadapter.datasets.layouts import (
     ade20k,
     camvid,
@@ -11,6 +11,7 @@ from modelscope_vitadapter.datasets.layouts import (
     coco_json,
     cvat_masks,
     cvat_xml,
+    drive,
     folders,
     isaid,
     kitti,
@@ -29,15 +30,19 @@ from modelscope_vitadapter.datasets.layouts import (
 from modelscope_vitadapter.datasets.layouts.layout import Layout
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
 from modelscope_vitadapter.hints import option
+from modelscope_vitadapter.logs import get_logger
 
 _MODULES: Any = (
-    *(ade20k, camvid, cityscapes, coco_json, cvat_masks, cvat_xml, isaid, kitti, labelme),
-    *(labelme2voc, loveda, mapillary, paddleseg, pascal_context, potsdam, roboflow, supervisely),
-    *(voc, yolo, folders),
+    *(ade20k, camvid, cityscapes, coco_json, cvat_masks, cvat_xml, drive, isaid, kitti),
+    *(labelme, labelme2voc, loveda, mapillary, paddleseg, pascal_context, potsdam, roboflow),
+    *(supervisely, voc, yolo, folders),
 )
 
 LAYOUTS: dict[str, Layout] = {cast(Layout, one).NAME: one for one in _MODULES}
 """By name; `folders`, which fits most, comes last."""
+
+POLYGONS = frozenset(one.NAME for one in (coco_json, cvat_xml, labelme, yolo))
+"""Layouts that are only taken where there are no label maps."""
 
 DEPTH = 2
 """Folders that hold nothing but one other folder, as archives have them, that are entered."""
@@ -62,13 +67,7 @@ def recognise(root: Path, name: str | None = None) -> tuple[Layout, Path, list[s
         )
     places = _places(root)
     for place in places:
-        fitting = {
-            one.NAME: parts
-            for one in LAYOUTS.values()
-            if name in (None, one.NAME)
-            and one.NAME != folders.NAME
-            and (parts := one.splits(place)) is not None
-        }
+        fitting = _fitting(place, name)
         if len(fitting) > 1:
             raise DataSetError(
                 f"{str(place)!r} can be read in several ways: choose one, "
@@ -76,18 +75,53 @@ def recognise(root: Path, name: str | None = None) -> tuple[Layout, Path, list[s
             )
         for found in fitting:
             return LAYOUTS[found], place, fitting[found]
+    inside = _datasets_in(places[-1], name)
+    if len(inside) > 1:
+        raise DataSetError(
+            f"{str(places[-1])!r} holds several datasets: give one of them, such as "
+            f"{str(inside[0])!r}, or {option('layout', folders.NAME)} to have each as a part"
+        )
+    if inside:
+        return recognise(inside[0], name)
     parts = folders.splits(places[-1]) if name in (None, folders.NAME) else None
     if parts is None:
         raise DataSetError(_nothing_fits(root, name))
     return LAYOUTS[folders.NAME], places[-1], parts
 
 
+def _fitting(place: Path, name: str | None) -> dict[str, list[str]]:
+    """The layouts of a folder and their parts; `folders` only in place of polygons."""
+    found = {
+        one.NAME: parts
+        for one in LAYOUTS.values()
+        if name in (None, one.NAME)
+        and one.NAME != folders.NAME
+        and (parts := one.splits(place)) is not None
+    }
+    polygons = found.keys() & POLYGONS
+    if name is not None or not polygons or not folders.has_label_maps(place):
+        return found
+    text = "%s: label maps are read, %s reads the polygons"
+    get_logger().info(text, place, " or ".join(option("layout", one) for one in sorted(polygons)))
+    others = {one: parts for one, parts in found.items() if one not in polygons}
+    return others or {folders.NAME: folders.splits(place) or []}
+
+
+def _datasets_in(root: Path, name: str | None) -> list[Path]:
+    """The datasets beside each other in a folder that is none itself, without mere folders."""
+    below = subfolders(root)
+    if holds_images(root) or folders.named(root, folders.IMAGE_FOLDERS):
+        return []
+    if any(map(is_split_name, below)):
+        return []
+    return [root / one for one in below if _fitting(root / one, name)]
+
+
 def _places(root: Path) -> list[Path]:
     """A folder, and what it holds if that is nothing but another folder, as archives have it."""
     places = [root]
-    names = {one for meant in SPLIT_NAMES for one in meant} | set(folders.IMAGE_FOLDERS)
     while len(below := subfolders(places[-1])) == 1 and len(places) <= DEPTH:
-        if below[0].lower() in names or holds_images(places[-1]):
+        if is_split_name(below[0]) or holds_images(places[-1]):
             break
         places.append(places[-1] / below[0])
     return places

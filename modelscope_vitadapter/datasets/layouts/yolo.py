@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from modelscope_vitadapter.datasets.files import LABEL_SUFFIXES, files_below
 from modelscope_vitadapter.datasets.layouts.annotations import (
     ClassNames,
     Parts,
@@ -62,24 +61,25 @@ def find(root: Path, split: str | None) -> Found:
 
 
 def _folder(root: Path) -> Path:
-    return root.parent if root.is_file() else root
+    """The folder of the dataset: of a yaml file the one that it names, if that is there."""
+    if not root.is_file():
+        return root
+    named = _content(root).get("path")
+    folder = root.parent / named if isinstance(named, str) else root.parent
+    return folder if folder.is_dir() else root.parent
 
 
 def _parts(root: Path) -> Parts:
     if root.is_file() and root.suffix.lower() not in (".yaml", ".yml"):
         return {}
-    found = parts_of(_folder(root), ("labels",), ".txt")
-    return {  # beside label maps, texts say something else
-        split: place
-        for split, place in found.items()
-        if next(files_below(place[1], LABEL_SUFFIXES), None) is None
-    }
+    return parts_of(_folder(root), ("labels",), ".txt")
 
 
 def _names(root: Path) -> dict[int, str]:
     """The names of the classes by their number in the text files."""
     folder = _folder(root)
     files = [root] if root.is_file() else [folder / one for one in YAML_FILES]
+    files.append(folder.parent / f"{folder.name}.yaml")
     others = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
     files = [one for one in files if one.is_file()] or (others if len(others) == 1 else [])
     if files:
@@ -92,13 +92,17 @@ def _names(root: Path) -> dict[int, str]:
     )
 
 
-def _names_in_yaml(path: Path) -> dict[int, str]:
+def _content(path: Path) -> dict[str, Any]:
     text = read_text(path)
     try:
         content: Any = yaml.safe_load(text) if len(text) <= MAX_YAML else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataSetError(f"{str(path)!r} can't be read as YAML ({error})") from None
-    names = content.get("names") if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
+def _names_in_yaml(path: Path) -> dict[int, str]:
+    names = _content(path).get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:

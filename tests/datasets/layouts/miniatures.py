@@ -143,6 +143,20 @@ def camvid_kaggle(root):
     both(root, "{s}/0001TP_{n}.png", "{s}_labels/0001TP_{n}_L.png", colours())
 
 
+def camvid_fastai(root):
+    text(root / "codes.txt", "Sky\nBuilding\nVoid")
+    both(root, "images/0001TP_{n}.png", "labels/0001TP_{n}_P.png", ids(ignored=2), ("",))
+
+
+def drive(root):
+    for part, numbers in (("training", "12"), ("test", "34")):
+        labels = "{s}/1st_manual/0{n}_manual1.gif"
+        array = ids(one=255, ignored=0)
+        both(root, f"{{s}}/images/0{{n}}_{part}.tif", labels, array, (part,), numbers)
+        for number in numbers:
+            label(root / part / "mask" / f"0{number}_{part}_mask.gif", array ^ 255)
+
+
 def mapillary(root):
     entries = [{"readable": "Bird", "evaluate": True}, {"readable": "Road", "evaluate": True}]
     entries.append({"readable": "Unlabeled", "evaluate": False})
@@ -296,6 +310,8 @@ MINIATURES = {
     "loveda": Miniature(loveda, "loveda", ["Train", "Val"], 7),
     "camvid": Miniature(camvid, "camvid", TWO, 11),
     "camvid-colours": Miniature(camvid_colours, "camvid", ONE, 2),
+    "camvid-fastai": Miniature(camvid_fastai, "camvid", ONE, 3),
+    "drive": Miniature(drive, "drive", ["test", "training"], 2, 0),
     "camvid-kaggle": Miniature(camvid_kaggle, "folders", TWO, 2),
     "mapillary": Miniature(mapillary, "mapillary", ["training", "validation"], 3),
     "supervisely": Miniature(supervisely, "supervisely", TWO, 2, None),

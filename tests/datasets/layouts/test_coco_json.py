@@ -46,6 +46,8 @@ def beside(root, *segmentations, **changes):
         ("annotations/instances_default.json", "images", ["default"]),
         ("annotations/val.json", "val", ["val"]),
         ("annotations/val.json", "images/val", ["val"]),
+        ("annotations/val.json", "images", ["val"]),
+        ("annotations_all/annotations/instances_val2017.json", "val2017", ["val2017"]),
         ("train/_annotations.coco.json", "train", ["train"]),
         ("annotations.json", ".", []),
         ("result.json", "images", []),

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from modelscope_vitadapter.datasets.layouts import yolo
+from modelscope_vitadapter.datasets.open_dataset import open_dataset, parts_of
 from modelscope_vitadapter.errors import DataSetError
 from tests.datasets.makers import write_image
 
@@ -39,6 +40,15 @@ def test_places(tmp_path, images, labels, names):
         assert square.ids().tolist() == [[2] * 4 + [0] * 4] * 2 + [[0] * 8] * 2
         assert not empty.ids().any() and empty.ids().shape == (4, 8)
     assert yolo.splits(tmp_path / "images") is None
+
+
+def test_the_yaml_file_beside_the_dataset(tmp_path):
+    """As Ultralytics names it and the folder in it; the folder's parts are not one part."""
+    write_yolo(tmp_path / "pets", names=None)
+    (tmp_path / "pets.yaml").write_text(NAMES.replace("/elsewhere", "pets"))
+    for source in (tmp_path, tmp_path / "pets", tmp_path / "pets.yaml"):
+        assert parts_of(tmp_path) == ["train"]
+        assert open_dataset(source, split="train").classes == ("background", "cat", "dog")
 
 
 @pytest.mark.parametrize(
