@@ -43,8 +43,13 @@ def files_below(
                 entered.append(name)
         folders[:] = entered
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
+            if not name.startswith(".") and name[name.rfind(".") :].lower() in suffixes:
                 yield Path(current, name)
+
+
+def key_of(folder: Path, path: Path) -> str:
+    """What an image and its label map have in common: the path below a folder, without suffix."""
+    return path.as_posix().removeprefix(f"{folder.as_posix()}/").rpartition(".")[0]
 
 
 def subfolders(folder: Path) -> list[str]:

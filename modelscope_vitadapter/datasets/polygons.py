@@ -76,16 +76,13 @@ def checked_size(height: object, width: object, what: str) -> Size:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             text = f"height {shown(height)} and width {shown(width)}"
             raise DataSetError(f"{what} has {text}; expected whole numbers of at least 1")
-        if value > MAX_PIXELS:
-            break
-    else:
-        assert isinstance(height, int) and isinstance(width, int)
-        if height * width <= MAX_PIXELS:
-            return height, width
-    raise DataSetError(
-        f"{what} has height {shown(height)} and width {shown(width)}; expected at most "
-        f"{MAX_PIXELS} pixels"
-    )
+    assert isinstance(height, int) and isinstance(width, int)
+    if height * width > MAX_PIXELS:
+        raise DataSetError(
+            f"{what} has height {shown(height)} and width {shown(width)}; expected at most "
+            f"{MAX_PIXELS} pixels"
+        )
+    return height, width
 
 
 def ring_of(value: object, what: str) -> Ring:

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from modelscope_vitadapter.datasets.files import files_below, holds_images, is_whole, subfolders
+from modelscope_vitadapter.datasets.files import (
+    files_below,
+    holds_images,
+    is_whole,
+    key_of,
+    subfolders,
+)
 from modelscope_vitadapter.datasets.layouts.folders import IMAGE_FOLDERS, named
 from modelscope_vitadapter.datasets.polygons import Size, checked_size
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError
@@ -88,10 +94,9 @@ def read_lines(path: Path) -> list[str]:
 
 def read_json(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any]:
     """Reads an object in JSON; `hook` gets each object as it is read, see `json.loads`."""
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path), object_hook=hook)
-    except DataSetError:
-        raise
+        content = json.loads(text, object_hook=hook)
     except (ValueError, RecursionError) as error:
         raise DataSetError(f"{str(path)!r} can't be read as JSON ({error}); save it anew") from None
     found: dict[str, Any] = checked(content, dict, f"{str(path)!r}")
@@ -230,11 +235,6 @@ def match(images: Path, labels: Path, suffix: str) -> bool:
     files = [key_of(labels, one) for one in files_below(labels, frozenset({suffix}))]
     found = files_below(images, IMAGE_SUFFIXES) if files else ()
     return not {key_of(images, one) for one in found}.isdisjoint(files)
-
-
-def key_of(folder: Path, path: Path) -> str:
-    """What an image and its annotation file have in common: the path without the suffix."""
-    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _beside(root: Path, label_folders: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:

@@ -16,6 +16,7 @@ from modelscope_vitadapter.datasets.files import (
     holds_images,
     is_split_name,
     is_whole,
+    key_of,
     subfolders,
 )
 from modelscope_vitadapter.datasets.label_ids import COCO_STUFF_182, LabelIds
@@ -175,14 +176,14 @@ def pair_up(images: Path, labels: Path) -> list[Pair]:
     images, labels = _unpacked(images), _unpacked(labels)
     without = labels if labels != images else None
     found = files_below(images, IMAGE_SUFFIXES, without=without)
-    pictures = {path: _key(images, path) for path in found}
+    pictures = {path: key_of(images, path) for path in found}
     if not pictures:
         raise DataSetError(
             f"folder {str(images)!r} holds no images: expected files such as .jpg or .png"
         )
     maps: dict[str, list[Path]] = {}
     for path in files_below(labels, LABEL_SUFFIXES):
-        maps.setdefault(_key(labels, path), []).append(path)
+        maps.setdefault(key_of(labels, path), []).append(path)
     best: dict[Path, Path] = {}
     for ending in ENDINGS:
         chosen = {}
@@ -202,10 +203,6 @@ def _unpacked(folder: Path) -> Path:
     """The folder in a folder that has the same name, as an archive is unpacked to."""
     inside = folder / folder.name
     return inside if inside.is_dir() and not holds_images(folder) else folder
-
-
-def _key(root: Path, path: Path) -> str:
-    return path.relative_to(root).with_suffix("").as_posix()
 
 
 def usual_label_ids(pairs: list[Pair], labels: Path) -> LabelIds | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modelscope_vitadapter.datasets.files import files_below, subfolders
+from modelscope_vitadapter.datasets.files import files_below, key_of, subfolders
 from modelscope_vitadapter.datasets.label_ids import IGNORED
 from modelscope_vitadapter.datasets.layouts.annotations import (
     ClassNames,
@@ -16,7 +16,6 @@ from modelscope_vitadapter.datasets.layouts.annotations import (
     checked,
     class_names,
     inside,
-    key_of,
     match,
     member,
     part_of,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from modelscope_vitadapter.datasets.class_files import read_classes
 from modelscope_vitadapter.datasets.layouts.layout import Found
-from modelscope_vitadapter.datasets.layouts.voc import LABELS, listed_pairs, split_lists
+from modelscope_vitadapter.datasets.layouts.voc import most_pairs, split_lists
 
 NAME = "labelme2voc"
 LOOK = "JPEGImages/x.jpg, SegmentationClass/x.png or SegmentationClassPNG/x.png, class_names.txt"
@@ -19,6 +19,4 @@ def splits(root: Path) -> list[str] | None:
 
 def find(root: Path, split: str | None) -> Found:
     """The pairs, and the names as the script wrote them."""
-    found = [listed_pairs(root, name, split) for name in LABELS if (root / name).is_dir()]
-    pairs = max(found, key=lambda pairs: sum(label is not None for _, label in pairs))
-    return Found(pairs, read_classes(root / "class_names.txt"))
+    return Found(most_pairs(root, split), read_classes(root / "class_names.txt"))

@@ -1,13 +1,11 @@
 """Mapillary Vistas: names, and what is not evaluated, stand in its config file."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from modelscope_vitadapter.datasets.files import pairs_by_pattern, subfolders
 from modelscope_vitadapter.datasets.label_ids import LabelIds
+from modelscope_vitadapter.datasets.layouts.annotations import member, read_json
 from modelscope_vitadapter.datasets.layouts.layout import Found
-from modelscope_vitadapter.errors import DataSetError
 
 NAME = "mapillary"
 LOOK = "training/images/x.jpg, training/v1.2/labels/x.png with config_v1.2.json, or else v2.0"
@@ -46,13 +44,7 @@ def find(root: Path, split: str | None) -> Found:
 
 def _classes(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The names of the classes, and the ids of those that are not evaluated."""
-    try:
-        entries: list[Any] = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        names = tuple(str(one.get("readable") or one["name"]) for one in entries)
-        ignored = tuple(k for k, one in enumerate(entries) if one.get("evaluate") is False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataSetError(
-            f"{str(path)!r} is no config of Mapillary Vistas ({type(error).__name__}: {error}); "
-            "expected JSON with a list 'labels', each with 'readable' and 'evaluate'"
-        ) from error
-    return names, ignored
+    what = f"{str(path)!r}"
+    entries = member(read_json(path), "labels", list, what)
+    names = tuple(member(one, "readable", str, f"a label of {what}") for one in entries)
+    return names, tuple(k for k, one in enumerate(entries) if one.get("evaluate") is False)

@@ -47,10 +47,15 @@ def split_lists(root: Path) -> list[str]:
 
 
 def find(root: Path, split: str | None) -> Found:
-    """The part's pairs, from the folder of label maps that has most of them."""
-    found = [listed_pairs(root, name, split) for name in LABELS if (root / name).is_dir()]
-    pairs = max(found, key=lambda pairs: sum(label is not None for _, label in pairs))
+    """The part's pairs, with the names of VOC's own classes for its own images."""
+    pairs = most_pairs(root, split)
     return Found(pairs, VOC if OFFICIAL.match(first_image(root / "JPEGImages")) else None)
+
+
+def most_pairs(root: Path, split: str | None) -> list[Pair]:
+    """A part's pairs, from the folder of label maps that has most of them."""
+    found = [listed_pairs(root, name, split) for name in LABELS if (root / name).is_dir()]
+    return max(found, key=lambda pairs: sum(label is not None for _, label in pairs))
 
 
 def listed_pairs(
