@@ -59,7 +59,7 @@ def recognise(root: Path, name: str | None = None) -> tuple[Layout, Path, list[s
         DataSetError: no layout fits, or several do and none was named.
     """
     if name is not None and name not in LAYOUTS:
-        raise DataSetError(f"layout={name!r}: expected one of {', '.join(LAYOUTS)}")
+        raise DataSetError(f"{option('layout', name)}: expected one of {', '.join(LAYOUTS)}")
     if not root.exists():
         raise DataSetNotFoundError(
             f"dataset {str(root)!r} does not exist: expected a folder, such as one with images/ "
@@ -108,13 +108,16 @@ def _fitting(place: Path, name: str | None) -> dict[str, list[str]]:
 
 
 def _datasets_in(root: Path, name: str | None) -> list[Path]:
-    """The datasets beside each other in a folder that is none itself, without mere folders."""
+    """The datasets beside each other in a folder that is none itself; none if all are plain."""
     below = subfolders(root)
     if holds_images(root) or folders.named(root, folders.IMAGE_FOLDERS):
         return []
     if any(map(is_split_name, below)):
         return []
-    return [root / one for one in below if _fitting(root / one, name)]
+    found = {one for one in below if any(_fitting(at, name) for at in _places(root / one))}
+    if found and name is None:
+        found.update(folders.splits(root) or [])
+    return [root / one for one in sorted(found)]
 
 
 def _places(root: Path) -> list[Path]:

@@ -104,9 +104,12 @@ def test_a_dataset_beside_other_folders(tmp_path):
     MINIATURES["voc"].make(tmp_path)
     (tmp_path / "VOCdevkit" / "VOCcode").mkdir()
     assert len(open_dataset(tmp_path / "VOCdevkit", split="val")) == 2
-    (tmp_path / "VOCdevkit" / "VOC2012").rename(tmp_path / "VOC2012")
     with pytest.raises(DataSetError, match=r"several datasets: give one of them, such as .*2016'"):
         open_dataset(tmp_path, split="val")
+    both(tmp_path / "VOCdevkit" / "own", "images/{n}.jpg", "labels/{n}.png", ids(), ("",))
+    with pytest.raises(DataSetError, match=r"several datasets: give one of them, such as .*2012'"):
+        open_dataset(tmp_path / "VOCdevkit", split="val")
+    assert parts_of(tmp_path / "VOCdevkit", layout="folders") == ["VOC2012", "own"]
 
 
 def test_lists_as_windows_and_voc_write_them(tmp_path):
