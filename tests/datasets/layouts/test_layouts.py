@@ -102,10 +102,10 @@ def test_a_dataset_beside_other_folders(tmp_path):
     image(tmp_path / "release_test" / "testing" / "ADE_test_00000001.jpg")
     assert open_dataset(tmp_path, split="val").layout == "ade20k"
     MINIATURES["voc"].make(tmp_path)
-    (tmp_path / "VOCdevkit" / "VOCcode").mkdir()
-    assert len(open_dataset(tmp_path / "VOCdevkit", split="val")) == 2
     with pytest.raises(DataSetError, match=r"several datasets: give one of them, such as .*2016'"):
         open_dataset(tmp_path, split="val")
+    (tmp_path / "VOCdevkit" / "VOCcode").mkdir()
+    assert len(open_dataset(tmp_path / "VOCdevkit", split="val")) == 2
     both(tmp_path / "VOCdevkit" / "own", "images/{n}.jpg", "labels/{n}.png", ids(), ("",))
     with pytest.raises(DataSetError, match=r"several datasets: give one of them, such as .*2012'"):
         open_dataset(tmp_path / "VOCdevkit", split="val")
