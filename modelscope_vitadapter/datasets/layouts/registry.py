@@ -54,7 +54,7 @@ def recognise(root: Path, name: str | None = None) -> tuple[Layout, Path, list[s
         DataSetError: no layout fits, or several do and none was named.
     """
     if name is not None and name not in LAYOUTS:
-        raise DataSetError(f"layout={name!r}: expected one of {', '.join(LAYOUTS)}")
+        raise DataSetError(f"{option('layout', name)}: expected one of {', '.join(LAYOUTS)}")
     if not root.exists():
         raise DataSetNotFoundError(
             f"dataset {str(root)!r} does not exist: expected a folder, such as one with images/ "
