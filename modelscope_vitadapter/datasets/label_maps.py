@@ -192,7 +192,8 @@ def _meanings(ids: list[int], unknown: int) -> str:
         f", or say what its ids mean: {option('label_ids', 'reduce-zero')} if they begin at 1 and "
         f"0 is to be ignored, {option('label_ids', example)} to name the class of each, "
         f"{option('ignore_ids', unknown)} for ids that are not counted, "
-        f"{option('label_ids', 'coco-stuff-182')} for COCO-Stuff's original ids"
+        f"{option('label_ids', 'coco-stuff-182')} for COCO-Stuff's original ids, a file "
+        "classes.txt in its folder, a name a line, if it has other classes than the model"
     )
 
 
