@@ -22,15 +22,15 @@ def option(name: str, value: object = None) -> str:
 
     Args:
         name: the keyword; the command line has hyphens for its underscores.
-        value: what is given; True for a switch, a tuple for several values, None where the person
-            has to choose one.
+        value: what is given; True for a switch, a tuple or list for several values, None where the
+            person has to choose one.
     """
     if not _on_command_line:
         return f"{name}=" if value is None else f"{name}={value!r}"
     typed = "--" + name.replace("_", "-")
     if value is None or value is True:
         return typed
-    values = value if isinstance(value, tuple) else (value,)
+    values = value if isinstance(value, tuple | list) else (value,)
     return " ".join([typed, *map(str, values)])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from modelscope_vitadapter.hints import either, option
+
 LONGEST_NAME = 120
 """Characters after which a path, address or representation is cut in the middle."""
 
@@ -24,7 +26,7 @@ LISTED = 20
 def parse_count(name: str, value: object) -> int:
     """Reads a count of at least 1; ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
+        raise ValueError(f"{option(name, value)}: expected a whole number of at least 1")
     return value
 
 
@@ -36,9 +38,9 @@ def parse_dtype_name(value: object) -> str:
     """
     name = "float32" if value is None else str(value).removeprefix("torch.").lower()
     if name not in DTYPE_NAMES:
+        given = either(f"torch_dtype={value!r}", f"--dtype {value}")
         raise ValueError(
-            f"torch_dtype={value!r}: expected 'float32', 'bfloat16' or 'float16', as str or "
-            "torch.dtype"
+            f"{given}: expected 'float32', 'bfloat16' or 'float16', as str or torch.dtype"
         )
     return DTYPE_NAMES[name]
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from modelscope_vitadapter.datasets.label_ids import LabelIds
+from modelscope_vitadapter.errors import DataSetError, VitAdapterError
 from modelscope_vitadapter.images.naming import describe
 from modelscope_vitadapter.images.options import DEFAULT, ReadOptions
 from modelscope_vitadapter.validation import shorten
@@ -83,7 +84,7 @@ class PairedDataset:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample:
-        image, label = self.pairs[index]
+        image, label = self._pair(index)
         if self.element is None:
             name = f"label map {str(getattr(label, 'identity', label))!r}"
             return Sample(str(image), image, label, name, self.options)
@@ -92,13 +93,27 @@ class PairedDataset:
         name = f"label map of {place}{paths[1]}"
         return Sample(place + paths[0], image, label, name, self.options)
 
+    def _pair(self, index: int) -> tuple[Any, Any]:
+        try:
+            image, label = self.pairs[index]
+        except (VitAdapterError, MemoryError):
+            raise
+        except Exception as error:  # a dataset of someone else's
+            if not 0 <= index < len(self):  # the end of an iteration
+                raise
+            raise DataSetError(
+                f"the dataset failed to give {self.element or 'pair'} {index} (counted from 0), "
+                f"{type(error).__name__}: {error}. Repair it or leave it out"
+            ) from error
+        return image, label
+
     @cached_property
     def identity(self) -> str:
         """Changes with what the pairs refer to, with their order and with the meaning of ids."""
         text = f"{self.label_ids}{self.options}{self.fingerprint}"
         digest = hashlib.sha256(text.encode())
         for index in range(0 if self.fingerprint is not None else len(self)):
-            for reference in self.pairs[index]:
+            for reference in self._pair(index):
                 digest.update(_identity(reference, self.root))
         return f"{len(self)} images, {digest.hexdigest()[:16]}"
 

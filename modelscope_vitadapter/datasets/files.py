@@ -16,6 +16,9 @@ LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".t
 Pair = tuple[Path, Path | None]
 """An image, and its label map if there is one."""
 
+TWO_FILES = re.compile(r"(\S.*?\.[A-Za-z]\w*)\s+(\S.*\.[A-Za-z]\w*)")
+"""Two files in a line, by their suffixes."""
+
 SPLIT_NAMES = (
     ("train", "training"),
     ("val", "validation", "valid", "eval"),
@@ -29,17 +32,19 @@ def files_below(
 ) -> Iterator[Path]:
     """The files below a folder with one of some suffixes, in the order of their names.
 
-    Links to folders are followed, each folder being entered once. Hidden files and folders are
-    passed over, among them what macOS leaves beside files, and so is the folder `without`.
+    Links to folders are followed, but not those that lead back to a folder which they are in.
+    Hidden files and folders are passed over, among them what macOS leaves beside files, and so is
+    the folder `without`.
     """
-    seen = {os.path.realpath(folder)}
+    root = Path(os.path.realpath(folder))
+    within = {str(folder): {str(root), *map(str, root.parents)}}  # what each folder to come is in
     for current, folders, files in os.walk(folder, followlinks=True):
-        entered = []
+        entered, above = [], within.pop(str(Path(current)))
         for name in sorted(folders):
             place = Path(current, name)
             real = os.path.realpath(place)
-            if not name.startswith(".") and real not in seen and place != without:
-                seen.add(real)
+            if not name.startswith(".") and real not in above and place != without:
+                within[str(place)] = above | {real}
                 entered.append(name)
         folders[:] = entered
         for name in sorted(files):
@@ -131,8 +136,8 @@ def _matches(
 def read_list(path: Path) -> list[list[str]]:
     """The lines of a list of files: one name each, or an image and its label map.
 
-    Between the two stands a tab, a comma, or white space; both may hold blanks where it is one of
-    the former. Empty lines and comments (`#`) are passed over.
+    Between the two stands a tab, a comma, a semicolon, or, behind the first one's suffix, white
+    space; both may hold blanks. Empty lines and comments (`#`) are passed over.
 
     Raises:
         DataSetError: the file is no text, or has no lines.
@@ -153,8 +158,9 @@ def read_list(path: Path) -> list[list[str]]:
 def list_entry(line: str) -> list[str]:
     """The paths in a line of a list, see `read_list`."""
     separator = next((one for one in "\t,;" if one in line), None)
-    parts = (one.strip() for one in line.split(separator))
-    return [one.replace("\\", "/") for one in parts if one]
+    files = TWO_FILES.fullmatch(line.strip())
+    parts = files.groups() if files and not separator else line.split(separator or "\n")
+    return [one.strip().replace("\\", "/") for one in parts if one.strip()]
 
 
 def listed_path(folder: Path, text: str) -> Path:

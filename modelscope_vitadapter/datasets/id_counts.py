@@ -110,7 +110,9 @@ def odd_ids(
             f"at 1, say {option('label_ids', 'reduce-zero')}; if class 0 is just absent, "
             f"{option('label_ids', 'as-is')}"
         )
-    gaps = [one for one in range(min(found, default=0), max(found, default=0)) if one not in found]
+    countable = set(table.tolist())  # what is left out on purpose is not absent
+    between = range(min(found, default=0), max(found, default=0))
+    gaps = [one for one in between if one in countable and one not in found]
     if gaps:
         names = [f"{one} ({classes[one]})" if classes else str(one) for one in gaps]
         absent.append(

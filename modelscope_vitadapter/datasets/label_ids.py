@@ -1,8 +1,9 @@
 """What the ids in label maps stand for. Without numpy, for the command line reads it."""
 
 import json
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def _of_pairs(pairs: Any) -> LabelIds:
     classes: dict[int, int] = {}
     for given, target in pairs:
         try:
-            one, number = int(given), IGNORED if target in ("ignore", None) else int(target)
+            one, number = whole(given), IGNORED if target in ("ignore", None) else whole(target)
         except (TypeError, ValueError):
             one = number = -2
         if not (0 <= one <= HIGHEST_ID and IGNORED <= number <= HIGHEST_ID) or one in classes:
@@ -155,14 +156,30 @@ def _of_pairs(pairs: Any) -> LabelIds:
                 f"(0 to {HIGHEST_ID}) with a class id from 0 up, or 'ignore'"
             )
         classes[one] = number
+    if not classes:
+        raise DataSetError(f"label_ids: there is no id in it; expected {EXPECTED}")
     return mapped_ids(classes)
 
 
 def parse_ids(name: str, value: object) -> tuple[int, ...]:
-    """Reads ids: whole numbers, in a list or as a text with commas; DataSetError for others."""
+    """Reads ids, whole numbers, in any collection or as a text with commas.
+
+    Raises:
+        DataSetError: it holds something else, or what no label map can hold. -1, which is never
+            counted, is left out.
+    """
     values = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
-    items: Sequence[Any] = values if isinstance(values, Sequence) else [values]
     try:
-        return tuple(int(one) for one in items)
+        ids = [whole(one) for one in (values if isinstance(values, Iterable) else [values])]
     except (TypeError, ValueError):
-        raise DataSetError(f"{name}={value!r}: expected whole numbers such as 0,255") from None
+        ids = [UNKNOWN]
+    if not all(IGNORED <= one <= HIGHEST_ID for one in ids):
+        raise DataSetError(
+            f"{name}={value!r}: expected whole numbers from 0 to {HIGHEST_ID}, such as 0,255"
+        )
+    return tuple(one for one in ids if one != IGNORED)
+
+
+def whole(value: Any) -> int:
+    """A whole number, of any type or as text; TypeError or ValueError for anything else."""
+    return int(value) if isinstance(value, str) else operator.index(value)

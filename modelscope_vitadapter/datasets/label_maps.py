@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from modelscope_vitadapter.datasets.label_ids import IGNORED, UNKNOWN, LabelIds
+from modelscope_vitadapter.datasets.label_ids import HIGHEST_ID, IGNORED, UNKNOWN, LabelIds
 from modelscope_vitadapter.errors import DataSetError, DataSetNotFoundError, ImageNotFoundError
 from modelscope_vitadapter.hints import option
-from modelscope_vitadapter.images.decode import open_image
+from modelscope_vitadapter.images.decode import decode_pixels, open_image
 from modelscope_vitadapter.images.reading import read_bytes, stored_image
 from modelscope_vitadapter.validation import listing
 
@@ -58,7 +58,9 @@ def read_label_map(
     try:
         if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
             with open_image(read_bytes(source), name, max_pixels) as image:
-                source = _ids_of(image, name, colours)
+                is_tiff = image.format == "TIFF"  # which Pillow turns while it decodes it
+                stored = decode_pixels(image, apply=False)[0] if is_tiff else image
+                source = _ids_of(stored, name, colours)
         elif isinstance(source, Image.Image):
             source = _ids_of(source, name, colours)
         elif hasattr(source, "identity") and hasattr(source, "ids"):
@@ -175,22 +177,34 @@ def ids_to_classes(
         ignored = " or ".join(map(str, label_ids.ignored_among(num_classes))) or "no id"
         raise DataSetError(
             f"{name} holds ids that belong to no class: {found}; expected {expected}, and "
-            f"{ignored} for pixels that are not counted; correct the label map, or say what its "
-            f"ids mean: {option('label_ids', 'reduce-zero')} if they begin at 1 and 0 is to be "
-            f"ignored, {option('label_ids', _suggested(ids))} to name the class of each, "
-            f"{option('ignore_ids', int(unknown[0]))} for ids that are not counted, "
-            f"{option('label_ids', 'coco-stuff-182')} for COCO-Stuff's original ids"
+            f"{ignored} for pixels that are not counted; correct the label map"
+            + _meanings(np.unique(ids).tolist(), int(unknown[0]))
         )
     return classes
 
 
-def _suggested(ids: NDArray[np.integer]) -> str:
-    """A mapping of the lowest ids, in their order, as an example."""
-    return ",".join(f"{one}:{number}" for number, one in enumerate(np.unique(ids)[:3].tolist()))
+def _meanings(ids: list[int], unknown: int) -> str:
+    """What may be said of such ids; of ids that no option takes nothing."""
+    if not 0 <= ids[0] <= ids[-1] <= HIGHEST_ID:
+        return ""
+    example = ",".join(f"{one}:{number}" for number, one in enumerate(ids[:3]))
+    return (
+        f", or say what its ids mean: {option('label_ids', 'reduce-zero')} if they begin at 1 and "
+        f"0 is to be ignored, {option('label_ids', example)} to name the class of each, "
+        f"{option('ignore_ids', unknown)} for ids that are not counted, "
+        f"{option('label_ids', 'coco-stuff-182')} for COCO-Stuff's original ids, a file "
+        "classes.txt in its folder, a name a line, if it has other classes than the model"
+    )
 
 
 def class_table(label_ids: LabelIds, num_classes: int) -> NDArray[np.int16]:
     """The class of each id 0..65535, `IGNORED` or `UNKNOWN`; DataSetError for a class above K-1."""
+    strange = [one for one in label_ids.excluded if one >= num_classes]
+    if strange:
+        raise DataSetError(
+            f"{option('exclude_classes', strange[0])}: expected ids of the {num_classes} classes, "
+            f"0 to {num_classes - 1}"
+        )
     table = np.full(TABLE_SIZE, UNKNOWN, np.int16)
     if label_ids.mapping is not None:
         highest = max(label_ids.mapping, default=0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelscope_vitadapter.datasets.class_files import read_classes
 from modelscope_vitadapter.datasets.files import (
+    LABEL_SUFFIXES,
     chosen_split,
     listed,
     listed_path,
@@ -52,6 +53,9 @@ def opened_files(source: Any, split: str | None, given: DataOptions) -> Opened:
         DataSetError: nothing is recognised, or label maps are missing.
     """
     if isinstance(source, tuple):
+        if given.pairs is not None or given.layout is not None:
+            name = "pairs" if given.layout is None else "layout"
+            raise DataSetError(f"{option(name)}: expected only with one folder, not with two")
         place = _two_folders(*(Path(one, split or "") for one in source))
     elif given.pairs is not None:
         root = Path(source)
@@ -59,6 +63,11 @@ def opened_files(source: Any, split: str | None, given: DataOptions) -> Opened:
     else:
         place = _recognised(Path(source), split, given)
     found = place.found
+    if not found.pairs and given.list is None:
+        raise DataSetError(
+            f"{str(place.root)!r} has no image that can be told from label maps: expected at least "
+            f"one; {option('pairs', ('{}.jpg', '{}.png'))} says what belongs together"
+        )
     names, colours = _palette_beside(place) if given.palette is None else (None, None)
     if given.list is not None:
         found = replace(found, pairs=_listed(found.pairs, place.root, Path(given.list)))
@@ -138,14 +147,25 @@ def _patterns(root: Path, patterns: Sequence[str], split: str | None) -> list[An
     pairs = pairs_by_pattern(root, images, labels)
     if not pairs:
         raise DataSetError(f"no image below {str(root)!r} is called as {images!r} says")
+    if not any(label for _, label in pairs):
+        raise DataSetError(
+            f"none of {len(pairs)} images below {str(root)!r} has a label map that is called as "
+            f"{labels!r} says, with a suffix of {', '.join(sorted(LABEL_SUFFIXES))}"
+        )
     return pairs
 
 
 def _listed(pairs: Sequence[Any], root: Path, path: Path) -> Sequence[Any]:
     """The pairs that a list has, from the dataset's folder on or from the list's own, or names."""
     entries = read_list(path)
-    if any(len(one) != 2 for one in entries):
+    if all(len(one) == 1 for one in entries):
         return listed(list(pairs), root, entries, path.name)
+    odd = next((one for one in entries if len(one) != 2), None)
+    if odd is not None:
+        raise DataSetError(
+            f"list {str(path)!r}: {', '.join(odd)} has {len(odd)} parts; expected the name of an "
+            "image in each line, or an image and its label map in each"
+        )
     base = root if listed_path(root, entries[0][0]).is_file() else path.parent
     return [(listed_path(base, image), listed_path(base, label)) for image, label in entries]
 

@@ -1,7 +1,7 @@
 """Whatever a caller hands over as a dataset, as one."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from modelscope_vitadapter.datasets import hugging_face
 from modelscope_vitadapter.datasets.class_files import read_classes
 from modelscope_vitadapter.datasets.dataset import PairedDataset, SegmentationDataset
 from modelscope_vitadapter.datasets.files import chosen_split, subfolders
-from modelscope_vitadapter.datasets.label_ids import LabelIds, parse_ids, parse_label_ids
+from modelscope_vitadapter.datasets.label_ids import LabelIds, parse_ids, parse_label_ids, whole
 from modelscope_vitadapter.datasets.layouts.registry import recognise
 from modelscope_vitadapter.datasets.on_disk import opened_files
 from modelscope_vitadapter.datasets.options import DataOptions, data_options
@@ -41,10 +41,15 @@ def open_dataset(source: Any, *, split: str | None = None, **options: Any) -> Se
         DataSetNotFoundError: a folder or a split does not exist.
         DataSetError: the source is none of these, is empty, or label maps are missing.
     """
+    given = data_options(options)
     if hasattr(source, "label_ids") and hasattr(source, "__getitem__"):
+        said = [name for name in options if str(options[name]) not in ("None", "False", "apply")]
+        if said:
+            raise DataSetError(f"{option(said[0])} has no effect on a dataset that is open already")
         dataset: SegmentationDataset = source
         return dataset
-    given = data_options(options)
+    if isinstance(given.classes, str):
+        raise DataSetError(f"classes={given.classes!r}: expected a list of names")
     opened = _opened(source, split, given)
     classes = opened.classes if given.classes is None else tuple(given.classes)
     label_ids, names = _label_ids(opened, given)
@@ -114,14 +119,23 @@ def _opened(source: Any, split: str | None, given: DataOptions) -> Opened:
     if _is_folders(source) or isinstance(source, str | os.PathLike):
         is_table = not isinstance(source, tuple) and Path(source).suffix.lower() in TABLE_SUFFIXES
         if is_table:
-            source = read_rows(Path(source))
+            tables: Any = read_rows(Path(source))
         elif not isinstance(source, tuple) and hugging_face.is_saved(Path(source)):
-            source = hugging_face.load_saved(Path(source))
+            tables = hugging_face.load_saved(Path(source))
         else:
             return opened_files(source, split, given)
+        if split is not None and not isinstance(tables, Mapping):
+            raise DataSetNotFoundError(f"{str(source)!r} has no split {split!r}: it is one table")
+        source = tables
+    _refuse_files(source)
+    for name in ("list", "pairs", "layout"):
+        if getattr(given, name) is not None:
+            raise DataSetError(
+                f"{option(name)}: expected only with a folder or a file of annotations, not with a "
+                "table or what lies in memory"
+            )
     if isinstance(source, Mapping):
         source = _table_of_split(source, split)
-    _refuse_files(source)
     source = hugging_face.indexed(source)
     _check_indexed(source)
     if len(source) and _holds_pairs(source):
@@ -144,9 +158,19 @@ def _refuse_files(source: Any) -> None:
 
 def _holds_pairs(source: Any) -> bool:
     """Whether elements are `(image, label)`; all of a list are looked at, of others the first."""
-    if isinstance(source[0], Mapping):
+    try:
+        first = source[0]
+    except MemoryError:
+        raise
+    except Exception as error:  # of any dataset
+        hint = "; give table.to_dict('records') of a table of pandas" * hasattr(source, "iloc")
+        raise DataSetError(
+            f"the {type(source).__name__} failed to give element 0 ({type(error).__name__}: "
+            f"{error}){hint}"
+        ) from error
+    if isinstance(first, Mapping):
         return False
-    looked_at = source if isinstance(source, list | tuple) else [source[0]]
+    looked_at = source if isinstance(source, list | tuple) else [first]
     for index, one in enumerate(looked_at):
         if not isinstance(one, tuple | list) or len(one) != 2:
             text = f"element {index} (counted from 0) of the {type(source).__name__}"
@@ -171,18 +195,20 @@ def _excluded(value: Any, classes: tuple[str, ...] | None) -> tuple[int, ...]:
     """The ids of classes that are named, or given by id."""
     if value is None:
         return ()
-    items = value.split(",") if isinstance(value, str) else list(value)
+    items = value.split(",") if isinstance(value, str) else value
     ids = []
-    for item in (one.strip() if isinstance(one, str) else one for one in items):
-        if isinstance(item, int) or item.isdecimal():
-            ids.append(int(item))
-        elif classes is not None and item in classes:
-            ids.append(classes.index(item))
-        else:
+    for item in items if isinstance(items, Iterable) else [items]:
+        name = item.strip() if isinstance(item, str) else item
+        try:
+            number = classes.index(name) if classes and name in classes else whole(name)
+        except (TypeError, ValueError):
+            number = -1
+        if number < 0:
             there = f"the dataset has {', '.join(classes)}" if classes else "it names no classes"
             raise DataSetError(
-                f"{option('exclude_classes', item)}: {there}; expected names of classes, or ids"
+                f"{option('exclude_classes', name)}: {there}; expected names of classes, or ids"
             )
+        ids.append(number)
     return tuple(ids)
 
 

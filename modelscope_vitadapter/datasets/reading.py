@@ -46,7 +46,9 @@ def read_sample(sample: Sample, label_ids: LabelIds, num_classes: int) -> Labell
     ids = read_ids(sample, label_ids)
     classes = ids_to_classes(ids, label_ids, num_classes, sample.label_name)
     try:
-        image, orientation = read_oriented_image(of_tensor(sample.image), options=sample.options)
+        options = sample.options
+        source = of_tensor(sample.image, scaled=options.value_range is None)
+        image, orientation = read_oriented_image(source, options=options)
     except MemoryError:
         raise
     except ImageError as error:

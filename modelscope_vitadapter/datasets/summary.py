@@ -13,6 +13,7 @@ from modelscope_vitadapter.datasets.id_counts import IdCounts
 from modelscope_vitadapter.datasets.label_ids import IGNORED, USUAL_IGNORED
 from modelscope_vitadapter.datasets.label_maps import class_table
 from modelscope_vitadapter.datasets.reading import read_ids, read_sample
+from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.images.drawing import default_palette, fit_within, overlay
 from modelscope_vitadapter.validation import LISTED, listing
 
@@ -47,7 +48,8 @@ def summary(
     turned = next((one.name for one in seen if one.is_ambiguous), None)
     if turned is not None:
         lines.append(
-            f"  odd: {turned} was turned as its EXIF data says; was its label map drawn so?"
+            f"  odd: {turned} was turned as its EXIF data says; if its label map was drawn on the "
+            f"image as stored, say {option('exif', 'ignore')}"
         )
     if len(problems) > LISTED:
         lines.append(f"  and {len(problems) - LISTED} others can't be used")

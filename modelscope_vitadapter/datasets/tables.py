@@ -37,16 +37,28 @@ class TablePairs:
     def __getitem__(self, index: int) -> tuple[object, object]:
         row = _checked_row(self.rows, index)
         for column in (self.image, self.label):
-            if row.get(column) is None:
+            if isinstance(row.get(column), str | None) and not row.get(column):
                 raise DataSetError(f"row {index} (counted from 0) has nothing in {column!r}")
         return row[self.image], row[self.label]
 
     @property
     def fingerprint(self) -> str | None:
-        """What a table of Hugging Face says of its content; None of others, whose rows tell."""
+        """What a table of Hugging Face says of its content; None of others, whose rows tell.
+
+        Of paths it says nothing of the files' sizes: then rows tell, too.
+        """
+        row = _checked_row(self.rows, 0)
+        if any(_is_path(row.get(column)) for column in (self.image, self.label)):
+            return None
         table = getattr(self.rows, "ds_instance", self.rows)  # an MsDataset wraps another table
         known = getattr(table, "_fingerprint", None)
         return f"{known} {self.image} {self.label}" if isinstance(known, str) else None
+
+
+def _is_path(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return value.get("bytes") is None
+    return isinstance(value, str)
 
 
 def table_pairs(rows: Any, image: str | None, label: str | None, name: str) -> TablePairs:
@@ -96,8 +108,8 @@ def _plain(name: str) -> str:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Reads a table: CSV with names in its first line, or a JSON object in each line; UTF-8.
 
-    Columns of CSV are told apart by commas, or by semicolons or tabs where the first line has no
-    comma. Paths are relative to the table's folder.
+    Columns of CSV are told apart by what makes most of them of the first line: commas, semicolons
+    or tabs. Paths are relative to the table's folder.
 
     Raises:
         DataSetNotFoundError: there is no such file.
@@ -109,7 +121,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() != ".jsonl":
             heading = text.partition("\n")[0]
-            comma = next((one for one in ",;\t" if one in heading), ",")
+            columns = {one: next(csv.reader([heading], delimiter=one), ()) for one in ",;\t"}
+            comma = max(columns, key=lambda one: len(columns[one]))
             rows: list[Any] = list(csv.DictReader(text.splitlines(), delimiter=comma))
         else:
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -130,4 +143,6 @@ def _placed(value: Any, folder: Path) -> Any:
     """A path relative to the table's folder; what is no such path stays as it is."""
     if not isinstance(value, str) or not value or is_url(value) or "\0" in value:
         return value
+    if "\\" in value and not (folder / value).exists():
+        value = value.replace("\\", "/")  # as Windows writes them
     return str(folder / value) if Path(value).suffix else value

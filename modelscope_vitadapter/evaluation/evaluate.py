@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.datasets.check import check_dataset, warn_of_odd_ids
 from modelscope_vitadapter.datasets.dataset import SegmentationDataset, classes_of, identity_of
+from modelscope_vitadapter.datasets.label_ids import IGNORED, UNKNOWN
 from modelscope_vitadapter.datasets.open_dataset import open_dataset
 from modelscope_vitadapter.datasets.options import DATA_OPTIONS
 from modelscope_vitadapter.devices import arrange_network, torch_device
@@ -85,7 +86,7 @@ def evaluate(
         opened_segmenter(model, device=device, **options) as segmenter,
     ):
         classes = segmenter.config.classes
-        _check_classes(classes_of(dataset), classes)
+        _check_classes(dataset, classes)
         if check:
             first_process_does(lambda: check_dataset(dataset, len(classes)))
         elif process_index() == 0:
@@ -141,7 +142,8 @@ def _warn_of_names(
 ) -> None:
     """Says that a dataset without names may have fewer classes than the model."""
     present = np.flatnonzero(counts.sum(axis=1))
-    if classes_of(dataset) is not None or not present.size or present[-1] == len(classes) - 1:
+    counted = [one for one in range(len(classes)) if one not in dataset.label_ids.excluded]
+    if classes_of(dataset) is not None or not present.size or present[-1] >= counted[-1]:
         return
     get_logger().warning(
         "the label maps hold no class beyond id %d, so %d of them, and the model has %d: is it for "
@@ -159,8 +161,12 @@ def _name(model: Any) -> str:
     return str(getattr(owner, "model_dir", "")) or type(model).__name__
 
 
-def _check_classes(data: Sequence[str] | None, model: Sequence[str]) -> None:
-    """Refuses a dataset of more, fewer or reordered classes: every metric would be wrong."""
+def _check_classes(dataset: SegmentationDataset, model: Sequence[str]) -> None:
+    """Refuses a dataset of more, fewer or reordered classes: every metric would be wrong.
+
+    Ids that are mapped just as such an order needs it are taken for the answer to the refusal.
+    """
+    data, ids = classes_of(dataset), dataset.label_ids
     if data is None:
         return
     if len(data) != len(model):
@@ -171,11 +177,17 @@ def _check_classes(data: Sequence[str] | None, model: Sequence[str]) -> None:
     plain = [[re.sub(r"\W|_", "", name.lower()) for name in names] for names in (data, model)]
     others = [k for k in range(len(data)) if plain[0][k] != plain[1][k]]
     if others and sorted(plain[0]) == sorted(plain[1]):
-        ids = [f"{k}:{plain[1].index(name)}" for k, name in enumerate(plain[0])]
+        order = [plain[1].index(name) for name in plain[0]]
+        mapping = ids.mapping or (*[IGNORED] * ids.first, *range(len(data)))
+        if [one for one in mapping if one >= 0] == order:
+            return
+        known = [(one, k) for one, k in enumerate(mapping) if k != UNKNOWN]
+        targets = [f"{one}:{order[k] if k >= 0 else 'ignore'}" for one, k in known]
         raise DataSetError(
             f"the dataset has the model's classes in another order: class {others[0]} is "
             f"{data[others[0]]!r} there and {model[others[0]]!r} in the model; translate the ids, "
-            f"{option('label_ids', ','.join(ids))}"
+            f"{option('label_ids', ','.join(targets))}; or, if "
+            "ids are the model's already, give the names in its order"
         )
     if others:
         get_logger().warning(

@@ -98,7 +98,7 @@ def decode_oriented(
             elif check_size is not None:
                 check_size(name, (opened.height, opened.width))
             unit = _unit(opened)
-            image, orientation = _decode_pixels(opened, apply=options.exif == "apply")
+            image, orientation = decode_pixels(opened, apply=options.exif == "apply")
             if has_wide_colours(content, opened.mode):
                 bgr = _to_bgr(image, name, DEFAULT, None, unit)
                 turn = orientation if options.exif == "apply" else 1
@@ -181,7 +181,7 @@ def _decoding(name: str) -> Iterator[None]:
         ) from error
 
 
-def _decode_pixels(image: ImageFile.ImageFile, *, apply: bool) -> tuple[Image.Image, int]:
+def decode_pixels(image: ImageFile.ImageFile, *, apply: bool) -> tuple[Image.Image, int]:
     """Decodes an image, upright or as stored, and gives its EXIF orientation."""
     if image.format == "TIFF":  # turns itself while it is decoded, and has no orientation then
         orientation = _orientation(image)

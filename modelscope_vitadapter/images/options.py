@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.validation import parse_count
 
 EXIF_CHOICES = ("apply", "ignore")
@@ -38,16 +39,20 @@ class ReadOptions:
                 or isinstance(bands, str)
                 or len(bands) not in (1, 3)
             ):
-                raise ValueError(f"bands={bands!r}: expected one band or three, such as (3, 2, 1)")
+                example = option("bands", (3, 2, 1))
+                raise ValueError(
+                    f"{option('bands', bands)}: expected one band or three, as in {example}"
+                )
             for one in bands:
                 parse_count("bands", one)
         limits: Any = self.value_range
         if limits is not None:
+            shown = option("value_range", limits)
             known = isinstance(limits, Sequence) and len(limits) == 2
             if not known or not all(isinstance(one, int | float) for one in limits):
-                raise ValueError(f"value_range={limits!r}: expected two numbers, (black, white)")
+                raise ValueError(f"{shown}: expected two numbers, black and white")
             if not limits[0] < limits[1]:
-                raise ValueError(f"value_range={limits!r}: expected black below white")
+                raise ValueError(f"{shown}: expected black below white")
 
 
 DEFAULT = ReadOptions()

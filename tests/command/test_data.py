@@ -67,7 +67,7 @@ def test_a_sheet_with_labels_on_top(tmp_path, capsys):
     ("arguments", "says"),
     [
         (["nowhere"], "'nowhere' does not exist"),
-        (["nowhere", "--limit", "0"], "limit=0: expected"),
+        (["nowhere", "--limit", "0"], "--limit 0: expected"),
         (["nowhere", "--layout", "vox"], "--layout vox: expected one of ade20k"),
     ],
 )

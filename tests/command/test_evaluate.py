@@ -81,9 +81,9 @@ def test_two_processes_print_one_table_with_the_same_metrics(scenes, expected, t
     [
         (["nothing/at/all", "data"], "'nothing/at/all' does not exist"),
         ([TINY_MODEL, "nowhere"], "'nowhere' does not exist"),
-        (["x", "data", "--dtype", "int8"], "torch_dtype='int8': expected 'float32'"),
+        (["x", "data", "--dtype", "int8"], "--dtype int8: expected 'float32'"),
         (["x", "data", "--adapter-form", "y"], "adapter_form='y': expected 'builtin'"),
-        (["x", "data", "--limit", "0"], "limit=0: expected a whole number of at least 1"),
+        (["x", "data", "--limit", "0"], "--limit 0: expected a whole number of at least 1"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(arguments, says, scenes, capsys, monkeypatch):

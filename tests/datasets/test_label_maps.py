@@ -38,10 +38,10 @@ def with_palette():
     return image
 
 
-def turned_by_exif():
+def turned_by_exif(kind="PNG"):
     exif = Image.Exif()
     exif[0x0112] = 6
-    return encoded(Image.fromarray(IDS), exif=exif)
+    return encoded(Image.fromarray(IDS), kind, exif=exif)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,7 @@ def turned_by_exif():
         *((encoded(Image.fromarray(WIDE), kind), WIDE) for kind in ("PNG", "TIFF")),
         (encoded(with_palette()), IDS),
         (turned_by_exif(), IDS),
+        (turned_by_exif("TIFF"), IDS),
         (IDS[:, :, None], IDS),
         (torch.from_numpy(IDS)[None], IDS),
         *((encoded(Image.fromarray(IDS).convert(mode)), IDS) for mode in ("RGB", "RGBA", "LA")),

@@ -301,3 +301,21 @@ def test_links_to_folders_are_followed_once(tmp_path):
         (tmp_path / "near" / name / "val" / "linked").symlink_to(tmp_path / "far" / name / "city")
         (tmp_path / "far" / name / "city" / "back").symlink_to(tmp_path / "near" / name)
     assert classes_by_image(open_dataset(tmp_path / "near", split="val")) == [0, 1, 2]
+
+
+def test_names_that_differ_in_their_suffix_only_are_refused(tmp_path):
+    folder_of(tmp_path, count=1)
+    write_labels(tmp_path / "labels" / "val" / "0.tif", 0)
+    with pytest.raises(DataSetError, match=r"0\.png' and .*0\.tif' have the same name"):
+        open_dataset(tmp_path)
+    (tmp_path / "labels" / "val" / "0.tif").unlink()
+    write_image(tmp_path / "images" / "val" / "0.jpeg")
+    with pytest.raises(DataSetError, match=r"0\.jp.* have the same name"):
+        open_dataset(tmp_path)
+
+
+def test_a_list_of_a_subset_is_no_dataset_by_itself(tmp_path):
+    folder_of(tmp_path, split="")
+    (tmp_path / "subset.txt").write_text("images/0.jpg labels/0.png")
+    assert len(open_dataset(tmp_path)) == 3
+    assert len(open_dataset(tmp_path, list=tmp_path / "subset.txt")) == 1

@@ -45,6 +45,8 @@ def test_label_ids_as_a_mapping(tmp_path, given):
         ({-1: 0}, "can't be meant"),
         ({0: 70000}, "can't be meant"),
         ("0:1,0:2", "each id once"),
+        ({0: 1.5}, "1.5 can't be meant"),
+        ({}, "there is no id in it"),
         ("coco", "expected one of as-is, .* a mapping such as 0:ignore,255:1"),
     ],
 )
@@ -66,14 +68,20 @@ def folder(tmp_path):
 def test_ids_and_classes_that_are_not_counted(folder):
     (folder / "classes.txt").write_text("cat\ndog\nsky")
     assert classes_by_image(open_dataset(folder, ignore_ids="1,7"), 3) == [0, -1, 2]
-    for given in ("dog", "1", ["dog"], [1]):
+    for given in (1, np.array([1]), {1, -1}):
+        assert classes_by_image(open_dataset(folder, ignore_ids=given), 3) == [0, -1, 2]
+    for given in ("dog", "1", ["dog"], [1], 1, np.int64(1)):
         dataset = open_dataset(folder, exclude_classes=given)
         assert dataset.label_ids.excluded == (1,)
         assert classes_by_image(dataset, 3) == [0, -1, 2]
     with pytest.raises(DataSetError, match=r"'bird'.*the dataset has cat, dog, sky"):
         open_dataset(folder, exclude_classes="dog,bird")
-    with pytest.raises(DataSetError, match="ignore_ids='x': expected whole numbers"):
-        open_dataset(folder, ignore_ids="x")
+    for given in ("x", 3.7, 70000, -2):
+        with pytest.raises(DataSetError, match=r"ignore_ids=.*: expected whole numbers from 0 to"):
+            open_dataset(folder, ignore_ids=given)
+    for given in (7, -1, 1.5, ""):
+        with pytest.raises(DataSetError, match=r"exclude_classes=.*expected (names|ids)"):
+            classes_by_image(open_dataset(folder, exclude_classes=given), 3)
 
 
 PALETTES = {
@@ -128,6 +136,21 @@ def test_colours_without_a_palette_say_which_option_reads_them(tmp_path):
         read_sample(dataset[0], dataset.label_ids, 2)
 
 
+def test_options_without_effect_are_refused(folder):
+    rows = [{"image": "a.jpg", "label": "a.png"}]
+    both = (folder / "images", folder / "labels")
+    for source, options in (
+        (rows, {"list": "a.txt"}),
+        ([("a.jpg", "a.png")], {"pairs": ("{}.jpg", "{}.png")}),
+        (both, {"layout": "voc"}),
+        (both, {"pairs": ("{}.jpg", "{}.png")}),
+        (open_dataset(folder), {"label_ids": "reduce-zero"}),
+        (folder, {"classes": "cat"}),
+    ):
+        with pytest.raises(DataSetError, match=f"{next(iter(options))}=.*(effect|expected)"):
+            open_dataset(source, **options)
+
+
 def test_patterns_of_paths(tmp_path):
     for number in range(3):
         write_image(tmp_path / "in" / f"s{number}" / "photo.jpg")
@@ -141,6 +164,7 @@ def test_patterns_of_paths(tmp_path):
     for given, says in {
         ("in/{}.jpg", "out/x.png"): "in both",
         ("x/{}.jpg", "y/{}.png"): "no image below",
+        ("in/{}.jpg", "in/{}.jpg"): "none of 3 images .* a suffix of .*png",
         ("{}.jpg",): "expected two patterns",
         split: "give split=",
     }.items():
@@ -155,13 +179,22 @@ def test_patterns_of_paths(tmp_path):
         ("images/2.jpg\n# none\n\nimages/0.jpg\n", [2, 0]),
         ("/home/me/data/images/2\n", [2]),
         ("images/2.jpg labels/1.png\nimages/0.jpg\tlabels/0.png", [1, 0]),
+        ("images\\2.jpg labels\\1.png", [1]),
+        ("my photo\n0", [2, 0]),
+        ("images/my photo.jpg\n", [2]),
+        ("images/my photo.jpg labels/my photo.png", [2]),
     ],
 )
 def test_lists(folder, lines, classes):
+    write_image(folder / "images" / "my photo.jpg")
+    write_labels(folder / "labels" / "my photo.png", 2)
     path = folder.parent / "some.txt"
     path.write_text(lines)
     assert classes_by_image(open_dataset(folder, list=path)) == classes
     assert not has_splits(folder, list=path)
+    path.write_text("images/2.jpg,labels/1.png\nimages/0.jpg")
+    with pytest.raises(DataSetError, match=r"images/0.jpg has 1 parts; expected the name"):
+        open_dataset(folder, list=path)
     path.write_text("0\n7")
     with pytest.raises(DataSetError, match=r"1 of 2 entries of the list some.txt .*: 7;"):
         open_dataset(folder, list=path)
@@ -236,6 +269,24 @@ class TestOtherSources:
         normalised = open_dataset([(torch.full((3, *SIZE), -1.0), np.zeros(SIZE, int))])
         with pytest.raises(DataSetError, match="leave the normalisation out"):
             read_sample(normalised[0], LabelIds(), 2)
+        scaled = open_dataset([(torch.ones(3, *SIZE), np.zeros(SIZE, int))], value_range=(0, 2))
+        assert read_sample(scaled[0], LabelIds(), 1).image.max() == 128
+
+    def test_what_a_dataset_raises_is_told_with_the_place(self):
+        class Broken(list):
+            def __getitem__(self, number):
+                raise KeyError("gone")
+
+        class Second(list):
+            def __getitem__(self, number):
+                return {0: super().__getitem__(0)}[number]
+
+        pairs = [(np.zeros((*SIZE, 3)), np.zeros(SIZE, int))] * 2
+        with pytest.raises(DataSetError, match=r"Broken failed to give element 0 .*'gone'"):
+            open_dataset(Broken(pairs))
+        for use in (identity_of, classes_by_image):
+            with pytest.raises(DataSetError, match="failed to give pair 1"):
+                use(open_dataset(Second(pairs)))
 
     def test_hugging_faces_files_and_formats(self, tmp_path):
         from datasets import Dataset, DatasetDict

@@ -1,4 +1,5 @@
 import copy
+import re
 import shutil
 
 import numpy as np
@@ -131,6 +132,25 @@ def test_classes_that_cannot_be_the_models_are_refused(scenes, segmenter, caplog
             evaluate(segmenter, scenes, classes=names, progress=False)
     evaluate(segmenter, scenes, classes=("Back ground", "disc", *CLASSES[2:]), progress=False)
     assert "1 of 7 classes have other names" in caplog.text
+
+
+@pytest.mark.parametrize("given", [None, "reduce-zero"])
+def test_what_is_said_of_classes_in_another_order_leads_on(scenes, segmenter, caplog, given):
+    """The model's metrics come out where it is followed."""
+    pairs = []
+    for image, label in open_dataset(scenes).pairs:
+        ids = len(CLASSES) - 1 - np.asarray(Image.open(label))
+        pairs.append((image, ids + (given == "reduce-zero")))
+    options = {"classes": CLASSES[::-1], "progress": False, "limit": 2}
+    with pytest.raises(DataSetError, match="another order") as caught:
+        evaluate(segmenter, pairs, **options, label_ids=given)
+    (hint,) = re.findall(r"label_ids='(\S+)'", str(caught.value))
+    found = evaluate(segmenter, pairs, **options, label_ids=hint)
+    expected = evaluate(segmenter, scenes, progress=False, limit=2)
+    assert found.counts.tolist() == expected.counts.tolist()
+    caplog.clear()
+    evaluate(segmenter, [(pairs[0][0], np.full((64, 80), 5))], exclude_classes=6, progress=False)
+    assert "is it for other classes" not in caplog.text  # the last that is counted is there
 
 
 def test_what_cannot_be_evaluated(scenes, segmenter, tmp_path):

@@ -168,7 +168,7 @@ def pair_up(images: Path, labels: Path) -> list[Pair]:
 
     Raises:
         DataSetNotFoundError: a folder does not exist.
-        DataSetError: there are no images.
+        DataSetError: there are no images, or it can't be told what belongs together.
     """
     for folder in (images, labels):
         if not folder.is_dir():
@@ -195,8 +195,24 @@ def pair_up(images: Path, labels: Path) -> list[Pair]:
             best = chosen
         if best and ending == "":
             break
+    _check_single(best, maps)
     label_maps = set(best.values())  # in one folder, what is another file's label map is no image
     return [(path, best.get(path)) for path in pictures if path not in label_maps]
+
+
+def _check_single(chosen: dict[Path, Path], maps: dict[str, list[Path]]) -> None:
+    """Refuses two images that share a label map, and an image that has two, by their names."""
+    images: dict[Path, Path] = {}
+    several = {path: found for found in maps.values() if len(found) > 1 for path in found}
+    for image, label in chosen.items():
+        others = [one for one in several.get(label, ()) if one not in (label, image)]
+        if label in images or others:
+            first, second = (label, others[0]) if others else (images[label], image)
+            raise DataSetError(
+                f"{str(first)!r} and {str(second)!r} have the same name but for their suffixes, so "
+                "that it can't be told which belongs to which: rename or remove one of them"
+            )
+        images[label] = image
 
 
 def _unpacked(folder: Path) -> Path:

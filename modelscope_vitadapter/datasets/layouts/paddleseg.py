@@ -3,7 +3,13 @@
 from pathlib import Path
 
 from modelscope_vitadapter.datasets.class_files import read_classes
-from modelscope_vitadapter.datasets.files import Pair, list_entry, listed_path, read_list
+from modelscope_vitadapter.datasets.files import (
+    SPLIT_NAMES,
+    Pair,
+    list_entry,
+    listed_path,
+    read_list,
+)
 from modelscope_vitadapter.datasets.layouts.layout import Found
 from modelscope_vitadapter.errors import DataSetError
 
@@ -17,9 +23,9 @@ def splits(root: Path) -> list[str] | None:
         return [] if root.suffix.lower() == ".txt" and _is_list(root) else None
     if (root / "ImageSets").is_dir():  # lists of VOC, of which people keep some more in the root
         return None
-    return [
-        one.stem.removesuffix("_list") for one in sorted(root.glob("*.txt")) if _is_list(one)
-    ] or None
+    lists = {one.stem.removesuffix("_list"): one for one in sorted(root.glob("*.txt"))}
+    known = {name for names in SPLIT_NAMES for name in names}  # others are people's own subsets
+    return [name for name, one in lists.items() if name in known and _is_list(one)] or None
 
 
 def find(root: Path, split: str | None) -> Found:
