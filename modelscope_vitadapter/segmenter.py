@@ -4,6 +4,7 @@
 `(H, W)` int64 of ids, which index the segmenter's `config.classes`.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,8 +26,12 @@ from modelscope_vitadapter.inference.batches import automatic_batch_size
 from modelscope_vitadapter.inference.memory import check_image_fits
 from modelscope_vitadapter.inference.predictor import predict
 from modelscope_vitadapter.inference.results import Prediction
+from modelscope_vitadapter.inference.wanted import CLASS_ONLY, Wanted
 from modelscope_vitadapter.network.build import build_network
 from modelscope_vitadapter.validation import parse_count
+
+SAMPLED_WEIGHTS = 1024
+"""Numbers of each weight that tell models apart: reading all of a large one takes seconds."""
 
 
 class Segmenter:
@@ -104,18 +109,22 @@ class Segmenter:
 
     @torch.inference_mode()  # entered and left at each step of the generator
     def predict(
-        self, inputs: Iterable[NetworkInput], *, confidence: bool = False
+        self, inputs: Iterable[NetworkInput], *, wanted: Wanted = CLASS_ONLY
     ) -> Iterator[Prediction]:
         """Decides prepared images, each when it is asked for.
 
         Args:
             inputs: what `prepare` gives; taken one by one, as batches of windows have room.
-            confidence: whether each pixel's probability is wanted too.
+            wanted: what is given beside the class of each pixel, such as `Wanted(top_k=3)`.
 
         Yields:
-            A prediction for each input, in order, on the network's device.
+            A prediction for each input, in order, on the network's device; probabilities of all
+            classes are on the CPU or in a file.
 
         Raises:
+            ImageMemoryError: probabilities of all classes need more memory than is free.
+            OSError: the file of these can't be written.
+            ValueError: `wanted` has a value that is not allowed.
             torch.OutOfMemoryError: the device's memory is not enough for a single window; of more
                 windows, smaller batches are tried.
         """
@@ -128,7 +137,7 @@ class Segmenter:
             settings.windows,
             num_classes=settings.head.num_classes,
             batch_size=automatic if fixed is None else lambda size: fixed,
-            confidence=confidence,
+            wanted=wanted,
             dtype=usable_dtype(self.dtype, device),
         )
 
@@ -136,12 +145,12 @@ class Segmenter:
         self,
         sources: Iterable[object],
         *,
-        confidence: bool = False,
+        wanted: Wanted = CLASS_ONLY,
         options: ReadOptions = DEFAULT,
     ) -> Iterator[Prediction]:
         """Reads and decides images; arguments as `prepare` and `predict`."""
         inputs = (self.prepare(one, options=options) for one in sources)
-        return self.predict(inputs, confidence=confidence)
+        return self.predict(inputs, wanted=wanted)
 
 
 def prepare_image(
@@ -178,3 +187,16 @@ def model_directory(model: str | os.PathLike[str], revision: str | None = None) 
     from modelscope.hub.snapshot_download import snapshot_download
 
     return Path(snapshot_download(name, revision=revision))
+
+
+def model_identity(segmenter: Segmenter, adapter_form: str | None = None) -> str:
+    """A text that is another one for other weights (by some of their numbers) or settings."""
+    digest = hashlib.sha256()
+    for name, weight in segmenter.network.state_dict().items():
+        flat = weight.detach().reshape(-1)
+        sample = flat[:: max(1, flat.numel() // SAMPLED_WEIGHTS)].float().cpu().numpy()
+        digest.update(f"{name}{tuple(weight.shape)}".encode())
+        digest.update(sample.tobytes())
+    config, form = segmenter.config, parse_adapter_form(adapter_form)
+    digest.update(repr((config.settings, config.transform, segmenter.dtype, form)).encode())
+    return f"model {digest.hexdigest()[:16]}"

@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from modelscope_vitadapter.errors import ImageMemoryError
+from modelscope_vitadapter.hints import option
 
 CLASS_MAP_BYTES = 9
 """Bytes for each pixel that no image gets by without: the class map is decided in one byte and
@@ -112,6 +113,23 @@ def check_masks_fit(size: Sequence[int], count: int, dtype: np.dtype[Any]) -> No
         f"its masks as {dtype}",
         f"pass output='class_map' (one array for all classes){other}",
     )
+
+
+def check_probabilities_fit(size: Sequence[int], num_classes: int) -> None:
+    """Refuses class probabilities of an image `(height, width)` that do not fit into memory."""
+    needed = probability_bytes(size, num_classes)
+    require_memory(
+        f"an image of height {size[0]}, width {size[1]} with {num_classes} classes",
+        needed,
+        "its class probabilities",
+        f"write them to a file with {option('probabilities', 'NAME.npy')} ({needed} bytes on the "
+        "disk)",
+    )
+
+
+def probability_bytes(size: Sequence[int], num_classes: int) -> int:
+    """Bytes of the probabilities of all classes in float16, for each pixel of an image."""
+    return 2 * num_classes * int(size[0]) * int(size[1])
 
 
 def mask_bytes(pixels: int, count: int, dtype: np.dtype[Any]) -> int:

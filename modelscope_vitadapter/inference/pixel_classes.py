@@ -1,6 +1,6 @@
 """From class scores of an image's views to a class for each pixel of the image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,35 +30,57 @@ class StripScores:
 
 
 def pixel_classes(
-    views: Sequence[StripScores], *, confidence: bool, enlarged: bool
+    views: Sequence[StripScores],
+    *,
+    count: int = 1,
+    probabilities: bool = False,
+    enlarged: bool,
+    keep: Callable[[int, Tensor], None] | None = None,
+    start: int = 0,
 ) -> tuple[Tensor, Tensor | None]:
-    """Interpolates, averages over views after a softmax, and takes the best class.
+    """Interpolates, averages over views after a softmax, and takes the best classes.
 
-    Where the image is `enlarged`, larger than its views, and no confidence is wanted, pixels whose
-    class is clear are decided without interpolating all scores, see `clear_classes`: with 171
+    Where the image is `enlarged`, larger than its views, and no probabilities are wanted, pixels
+    whose class is clear are decided without interpolating all scores, see `clear_classes`: with 171
     classes and 24 megapixels in a tenth of the time.
 
+    Args:
+        views: scores of a strip.
+        count: how many of the best classes of a pixel are wanted; more than one, or `keep`, only
+            with probabilities.
+        probabilities: whether those of the best classes are wanted.
+        enlarged: see above.
+        keep: is given the number of a pixel and the probabilities `(K, N)` of all classes at the N
+            pixels from it on, row by row.
+        start: the number of the strip's first pixel.
+
     Returns:
-        Classes `(rows, columns)` int64, and their probabilities float32 where they are wanted. Ties
-        go to the smaller class id.
+        Classes `(count, rows, columns)` int64, the best one first, and their probabilities float32
+        where they are wanted. Ties go to the smaller class id.
     """
     shape = (len(views[0].rows.low), len(views[0].columns.low))
-    device = views[0].scores.device
-    best = torch.empty(shape, device=device).view(-1) if confidence else None
-    if enlarged and not confidence:
-        classes = clear_classes(views).flatten()
-        pixels = (classes == UNCLEAR).nonzero()[:, 0]
+    device, number = views[0].scores.device, shape[0] * shape[1]
+    values = torch.empty(count, number, device=device) if probabilities else None
+    if enlarged and not probabilities:
+        classes = clear_classes(views).flatten()[None]
+        pixels = (classes[0] == UNCLEAR).nonzero()[:, 0]
     else:
-        classes = torch.empty(shape, dtype=torch.int64, device=device).view(-1)
-        pixels = torch.arange(len(classes), device=device)
+        classes = torch.empty(count, number, dtype=torch.int64, device=device)
+        pixels = torch.arange(number, device=device)
     # An odd length: with a power of two, the classes of a pixel fall into the same cache lines.
     length = CHUNK_BYTES // (4 * views[0].scores.shape[-1]) | 1
-    for chunk in torch.split(pixels, length):
-        top = _probabilities(views, chunk // shape[1], chunk % shape[1]).max(dim=0)
-        classes[chunk] = top.indices
-        if best is not None:
-            best[chunk] = top.values
-    return classes.view(shape), None if best is None else best.view(shape)
+    for place, chunk in enumerate(torch.split(pixels, length)):
+        chances = _probabilities(views, chunk // shape[1], chunk % shape[1])
+        if keep is not None:
+            keep(start + place * length, chances)
+        for rank in range(count):
+            best = chances.max(dim=0)
+            classes[rank, chunk] = best.indices
+            if values is not None:
+                values[rank, chunk] = best.values
+            if rank + 1 < count:
+                chances.scatter_(0, best.indices[None], -1.0)
+    return classes.view(-1, *shape), None if values is None else values.view(-1, *shape)
 
 
 def _probabilities(views: Sequence[StripScores], rows: Tensor, columns: Tensor) -> Tensor:

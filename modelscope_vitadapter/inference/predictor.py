@@ -1,6 +1,7 @@
 """Runs a network over images: windows in batches, then a class for each pixel, strip by strip."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +10,13 @@ from modelscope_vitadapter.config.settings import Size, WindowSettings
 from modelscope_vitadapter.images.transforms import NetworkInput
 from modelscope_vitadapter.inference.batches import run_in_batches
 from modelscope_vitadapter.inference.class_scores import WindowMasks, averaged_scores
+from modelscope_vitadapter.inference.memory import check_probabilities_fit
 from modelscope_vitadapter.inference.pixel_classes import StripScores, pixel_classes
+from modelscope_vitadapter.inference.pixel_maps import PixelMaps
+from modelscope_vitadapter.inference.probabilities import Keep, kept_probabilities
 from modelscope_vitadapter.inference.results import Prediction
 from modelscope_vitadapter.inference.sliding_window import ImagePlan, Window, plan_image
+from modelscope_vitadapter.inference.wanted import CLASS_ONLY, Wanted
 
 CPU_STRIP_BYTES = 16 * 2**20
 """Memory of a strip's scores on a CPU: small enough for the heap to use the same pages again."""
@@ -30,7 +35,7 @@ def predict(
     *,
     num_classes: int,
     batch_size: Callable[[Size], int] = lambda size: 1,
-    confidence: bool = False,
+    wanted: Wanted = CLASS_ONLY,
     dtype: torch.dtype = torch.float32,
     strip_bytes: int | None = None,
 ) -> Iterator[Prediction]:
@@ -38,7 +43,9 @@ def predict(
 
     An image is taken from `inputs` only when a batch has room for its windows, and is decided as
     soon as its own are done. What is held of an image does not grow with the number of its windows
-    along its longer axis, nor with the number of classes.
+    along its longer axis, nor with the number of classes. Where the probabilities of all classes
+    are wanted it grows with the windows side by side: they are kept row by row, since a column of
+    pixels lies all over a file.
 
     Args:
         network: maps windows `(B, 3, h, w)` to class logits `(B, Q, K + 1)` and mask logits
@@ -47,13 +54,20 @@ def predict(
         windows: how they are cut.
         num_classes: K, without "no object".
         batch_size: the most windows of a size that go through the network together.
-        confidence: whether each pixel's probability is wanted too.
+        wanted: what is given beside the class of each pixel.
         dtype: float32, or what autocast computes in.
         strip_bytes: memory of the scores of one strip; by default chosen for the device.
 
     Yields:
-        A prediction for each image, in order, on its input's device.
+        A prediction for each image, in order, on its input's device; probabilities of all classes
+        are on the CPU or in a file.
+
+    Raises:
+        ImageMemoryError: probabilities of all classes need more memory than is free.
+        OSError: the file of these can't be written.
+        ValueError: `wanted` has a value that is not allowed.
     """
+    wanted = wanted.checked(num_classes)
 
     def run(batch: Tensor) -> tuple[Tensor, Tensor]:
         reduced = dtype is not torch.float32
@@ -61,20 +75,39 @@ def predict(
             classes, masks = network(batch)
         return classes, masks
 
-    def jobs() -> Iterator[tuple[tuple[ImagePlan, Window], Tensor]]:
-        for one in inputs:
-            on_cpu = one.views[0].device.type == "cpu"
-            limit = strip_bytes or (CPU_STRIP_BYTES if on_cpu else STRIP_BYTES)
-            plan = plan_image(one, windows, num_classes=num_classes, strip_bytes=limit)
-            for window in plan.windows:
-                yield (plan, window), plan.cut(window, one.views)
-
-    answers = _found(run_in_batches(run, jobs(), batch_size))
+    jobs = _jobs(inputs, windows, num_classes, wanted, strip_bytes)
+    answers = _found(run_in_batches(run, jobs, batch_size))
+    numbers = count()  # enumerate would hold on to what it gave
     for plan, first in answers:
         held = [first]
         del first
         following = (found for _, found in answers)
-        yield _decide(plan, held, following, num_classes, confidence=confidence)
+        with kept_probabilities(wanted, next(numbers), num_classes, plan.size) as (keep, kept):
+            maps = _decide(plan, held, following, num_classes, wanted, keep)
+        yield maps.prediction(plan.transposed, kept)
+
+
+def _jobs(
+    inputs: Iterable[NetworkInput],
+    windows: WindowSettings,
+    num_classes: int,
+    wanted: Wanted,
+    strip_bytes: int | None,
+) -> Iterator[tuple[tuple[ImagePlan, Window], Tensor]]:
+    """The windows of all images, each cut out when it is asked for."""
+    for one in inputs:
+        if wanted.probabilities is True:
+            check_probabilities_fit(one.image_size, num_classes)
+        on_cpu = one.views[0].device.type == "cpu"
+        plan = plan_image(
+            one,
+            windows,
+            num_classes=num_classes,
+            strip_bytes=strip_bytes or (CPU_STRIP_BYTES if on_cpu else STRIP_BYTES),
+            may_transpose=not wanted.probabilities,
+        )
+        for window in plan.windows:
+            yield (plan, window), plan.cut(window, one.views)
 
 
 def _found(
@@ -93,33 +126,33 @@ def _decide(
     held: list[Found],
     following: Iterator[Found],
     num_classes: int,
-    *,
-    confidence: bool,
-) -> Prediction:
+    wanted: Wanted,
+    keep: Keep | None,
+) -> PixelMaps:
     """Decides an image strip by strip.
 
     `held` has the answer for the image's first window; those for later ones are added to it as
-    strips need them, and each is taken out of it after its last strip.
+    strips need them, and each is taken out of it after its last strip. `keep` is given the
+    probabilities of all classes.
     """
-    device = plan.views[0].rows.share.device
-    # As a rule one byte holds a class id; the eight that are given in the end are taken once.
-    narrow = torch.uint8 if num_classes <= 256 else torch.int32
-    class_map = torch.empty(plan.size, dtype=narrow, device=device)
-    best = torch.empty(plan.size, dtype=torch.float16, device=device) if confidence else None
+    maps = PixelMaps.empty(plan.size, num_classes, wanted, plan.views[0].rows.share.device)
     waiting = len(plan.windows) - 1
     for strip in plan.strips:
         while waiting and plan.windows[-waiting].image_rows.start < strip.stop:
             waiting -= 1
             held.append(next(following))
         views = [_strip_scores(plan, strip, held, number) for number in range(len(plan.views))]
-        classes, chances = pixel_classes(views, confidence=confidence, enlarged=plan.is_enlarged)
-        class_map[strip.start : strip.stop] = classes
-        if best is not None and chances is not None:
-            best[strip.start : strip.stop] = chances
+        ids, chances = pixel_classes(
+            views,
+            count=wanted.top_k or 1,
+            probabilities=wanted.every_pixel,
+            enlarged=plan.is_enlarged,
+            keep=keep,
+            start=strip.start * plan.size[1],
+        )
+        maps.fill(strip, ids, chances)
         held[:] = [one for one in held if one[0].image_rows.stop > strip.stop]
-    if plan.transposed:
-        class_map, best = class_map.t(), None if best is None else best.t()
-    return Prediction(class_map.contiguous().long(), None if best is None else best.contiguous())
+    return maps
 
 
 def _strip_scores(plan: ImagePlan, strip: range, held: Sequence[Found], number: int) -> StripScores:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,28 @@ SCORE = 0.999
 
 @dataclass(frozen=True)
 class Prediction:
-    """The class of each pixel, `(H, W)` int64, and its probability, `(H, W)` float16 or None."""
+    """The class of each pixel, and what else was wanted of it; None is what was not."""
 
     class_map: Tensor
-    confidence: Tensor | None
+    """`(H, W)` int64."""
+    confidence: Tensor | None = None
+    """The highest class probability, `(H, W)` float16."""
+    top_ids: Tensor | None = None
+    """The best classes `(k, H, W)`, the best one first: uint8 up to 256 classes, int32 beyond."""
+    top_probabilities: Tensor | None = None
+    """Their probabilities, `(k, H, W)` float16."""
+    probabilities: Tensor | Path | None = None
+    """Those of all classes, `(K, H, W)` float16 on the CPU, or the `.npy` file that holds them."""
+    ignore_id: int | None = None
+    """What `class_map` holds where the highest probability is below the threshold."""
 
 
-OUTPUTS = ("masks", "class_map")
+OUTPUTS = ("masks", "class_map", "probabilities")
 
 
 def present_classes(class_map: npt.NDArray[np.integer[Any]], num_classes: int) -> list[int]:
-    """Ids of the classes in `(H, W)`, in descending order."""
-    counts = np.bincount(class_map.ravel(), minlength=num_classes)
+    """Ids of the classes in `(H, W)`, in descending order; larger ids are passed over."""
+    counts = np.bincount(class_map.ravel(), minlength=num_classes)[:num_classes]
     return [int(i) for i in np.flatnonzero(counts)[::-1]]
 
 
@@ -36,9 +47,12 @@ def class_masks(
     return [(class_map == i).astype(dtype, copy=False) for i in ids]
 
 
-def compact(class_map: npt.NDArray[np.integer[Any]], num_classes: int) -> npt.NDArray[Any]:
-    """The class map in the smallest integer type: uint8 up to 256 classes, int32 beyond."""
-    return class_map.astype(np.uint8 if num_classes <= 256 else np.int32)
+def compact(
+    class_map: npt.NDArray[np.integer[Any]], num_classes: int, ignore_id: int | None = None
+) -> npt.NDArray[Any]:
+    """The class map in the smallest type that holds all ids: uint8 up to 255, int32 beyond."""
+    highest = max(num_classes - 1, ignore_id or 0)
+    return class_map.astype(np.uint8 if highest <= 255 else np.int32)
 
 
 def parse_mask_dtype(value: Any) -> np.dtype[Any]:
@@ -58,5 +72,5 @@ def parse_mask_dtype(value: Any) -> np.dtype[Any]:
 def parse_output(value: object) -> str:
     """Reads `output`, `masks` or `class_map`; ValueError for anything else."""
     if value not in OUTPUTS:
-        raise ValueError(f"output={value!r}: expected 'masks' or 'class_map'")
+        raise ValueError(f"output={value!r}: expected 'masks', 'class_map' or 'probabilities'")
     return str(value)

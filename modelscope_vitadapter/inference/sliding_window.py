@@ -96,11 +96,17 @@ def window_origins(length: int, crop: int, stride: int) -> list[int]:
 
 
 def plan_image(
-    one: NetworkInput, windows: WindowSettings, *, num_classes: int, strip_bytes: int
+    one: NetworkInput,
+    windows: WindowSettings,
+    *,
+    num_classes: int,
+    strip_bytes: int,
+    may_transpose: bool = True,
 ) -> ImagePlan:
     """Plans the work for one image; in mode `whole` each view is one window.
 
-    The scores of a strip, in `num_classes` classes, take `strip_bytes` at most.
+    The scores of a strip, in `num_classes` classes, take `strip_bytes` at most. Without
+    `may_transpose` strips are rows of the image as it is, and all windows side by side are held.
     """
     sizes = [(int(view.shape[-2]), int(view.shape[-1])) for view in one.views]
     crop, stride = windows.crop_size, windows.stride
@@ -111,7 +117,7 @@ def plan_image(
         for axis in (0, 1)
     ]
     size, along = one.image_size, "vertical"
-    transposed = counts[1] > counts[0]
+    transposed = may_transpose and counts[1] > counts[0]
     if transposed:
         size, crop, stride = size[::-1], crop[::-1], stride[::-1]
         sizes, along = [(w, h) for h, w in sizes], "horizontal"

@@ -29,6 +29,7 @@ from modelscope_vitadapter.inference.results import (
     parse_output,
     present_classes,
 )
+from modelscope_vitadapter.inference.wanted import CLASS_ONLY, Wanted
 from modelscope_vitadapter.plugin.preprocessor import network_input
 from modelscope_vitadapter.plugin.registration import MODEL, default_configuration, register
 from modelscope_vitadapter.segmenter import Segmenter
@@ -85,13 +86,13 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         self.num_classes = len(self.CLASSES)
 
     def forward(
-        self, inputs: Mapping[str, Any], *, confidence: bool = False
+        self, inputs: Mapping[str, Any], *, wanted: Wanted = CLASS_ONLY
     ) -> list[Prediction] | Iterator[Prediction]:
         """Decides the class of every pixel of images, see `Segmenter.predict`.
 
         Args:
             inputs: what the preprocessor gives for one image, or `{'images': ...}` with several.
-            confidence: whether each pixel's probability is wanted too.
+            wanted: what is given beside the class of each pixel.
 
         Returns:
             A `Prediction` per image, on the model's device: a list, or, where `images` is an
@@ -99,7 +100,7 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         """
         samples = inputs.get("images", [inputs])
         self.segmenter.network = self.model  # it may have been replaced, as by a quantised one
-        predictions = self.segmenter.predict(map(network_input, samples), confidence=confidence)
+        predictions = self.segmenter.predict(map(network_input, samples), wanted=wanted)
         return predictions if isinstance(samples, Iterator) else list(predictions)
 
     def inference(self, data: Mapping[str, Any]) -> list[np.ndarray]:
@@ -114,28 +115,41 @@ class VitAdapterSemanticSegmentation(TorchModel):  # type: ignore[misc]  # Model
         Returns:
             `masks` (a list of `(H, W)` arrays of 0 and 1, one per class present, in descending
             class id), `labels` and `scores` (0.999 each). With `output='class_map'`, `class_map`
-            `(H, W)` uint8 (int32 beyond 256 classes) and `class_ids` in place of `masks`. Where
-            confidence was asked for, `confidence` `(H, W)` float16 in [0, 1].
+            `(H, W)` uint8 (int32 for ids beyond 255) and `class_ids` in place of `masks`. Pixels
+            below a threshold have the ignore id there, and are in no mask. With
+            `output='probabilities'` the same and `probabilities` `(K, H, W)` float16, or the path
+            of the file that holds them. As far as they were wanted: `confidence` `(H, W)` float16,
+            `top_ids` `(k, H, W)` of the type of a class map and `top_probabilities` `(k, H, W)`
+            float16.
 
         Raises:
             ImageMemoryError: the masks need more memory than is free.
+            ValueError: the output needs probabilities, and `forward` was not asked for them.
         """
         output, dtype = parse_output(output), parse_mask_dtype(mask_dtype)
-        class_map, confidence = inputs[0], None
-        if isinstance(inputs[0], Prediction):
-            class_map, confidence = inputs[0].class_map.cpu().numpy(), inputs[0].confidence
+        found = inputs[0]
+        if not isinstance(found, Prediction):
+            found = Prediction(torch.as_tensor(found))
+        if output == "probabilities" and found.probabilities is None:
+            raise ValueError(
+                "output='probabilities': expected a prediction that holds them; call forward with "
+                "wanted=Wanted(probabilities=True)"
+            )
+        class_map = found.class_map.cpu().numpy()
         ids = present_classes(class_map, self.num_classes)
         results: dict[str, Any] = {}
         if output == "masks":
             check_masks_fit(class_map.shape, len(ids), dtype)
             results[OutputKeys.MASKS] = class_masks(class_map, ids, dtype)
         else:
-            results["class_map"] = compact(class_map, self.num_classes)
+            results["class_map"] = compact(class_map, self.num_classes, found.ignore_id)
             results["class_ids"] = ids
         results[OutputKeys.LABELS] = [self.CLASSES[i] for i in ids]
         results[OutputKeys.SCORES] = [SCORE for _ in ids]
-        if confidence is not None:
-            results["confidence"] = confidence.cpu().numpy()
+        for name in ("confidence", "top_ids", "top_probabilities", "probabilities"):
+            value = getattr(found, name)
+            if value is not None:
+                results[name] = str(value) if isinstance(value, Path) else value.cpu().numpy()
         return results
 
     def compile(self, **kwargs: Any) -> "VitAdapterSemanticSegmentation":

@@ -3,21 +3,16 @@
 import importlib
 import json
 import os
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
 from modelscope.pipelines.base import Pipeline
 from modelscope.utils.constant import ModelFile
 from modelscope.utils.device import device_placement
-from numpy.typing import NDArray
 
 from modelscope_vitadapter.devices import (
     arrange_network,
@@ -26,26 +21,24 @@ from modelscope_vitadapter.devices import (
     torch_device,
 )
 from modelscope_vitadapter.images.naming import describe
-from modelscope_vitadapter.images.options import DEFAULT, ReadOptions
-from modelscope_vitadapter.images.video import frames, is_capture_result, is_video
+from modelscope_vitadapter.images.options import DEFAULT
 from modelscope_vitadapter.inference.failures import OnError, attempt, elements, parse_on_error
-from modelscope_vitadapter.inference.results import parse_mask_dtype, parse_output
+from modelscope_vitadapter.inference.memory import check_probabilities_fit
 from modelscope_vitadapter.logs import get_logger
+from modelscope_vitadapter.plugin.call_options import CallOptions, changed
+from modelscope_vitadapter.plugin.inputs import is_stream, video_frames
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
-from modelscope_vitadapter.plugin.preprocessor import VitAdapterSegmentationPreprocessor
+from modelscope_vitadapter.plugin.preprocessor import (
+    VitAdapterSegmentationPreprocessor,
+    network_input,
+)
 from modelscope_vitadapter.plugin.registration import (
     BUILTIN_PIPELINE,
     MODEL_TYPE,
     PIPELINE,
     register,
 )
-from modelscope_vitadapter.validation import parse_count, parse_flag
-
-SERVER_OPTIONS = ("min_size", "max_size", "score_thr")
-"""What ModelScope's server offers for this task; none of it has a meaning for semantic masks."""
-
-NO_STREAMS = (str, bytes, bytearray, memoryview, Mapping, np.ndarray, torch.Tensor)
-"""Types of a single input that can be iterated over all the same."""
+from modelscope_vitadapter.validation import parse_count
 
 KNOWN_KEYWORDS = {
     *("torch_dtype", "adapter_form", "window_batch_size", "compile", "compile_options"),
@@ -53,13 +46,8 @@ KNOWN_KEYWORDS = {
 }
 """What the pipeline, its model and ModelScope read; others have no effect."""
 
-READ_OPTIONS = tuple(one.name for one in fields(ReadOptions))
-
 LOCKS = ("_preparing", "_model_prepare_lock")
 """Attributes that belong to one process: ours, and ModelScope's that it stands before."""
-
-CallOptions = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
-"""Options of preprocessing, forward and postprocessing."""
 
 logger = get_logger()
 
@@ -92,9 +80,11 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
     Calling it with one input gives one result, with a list a list of results, with a dataset or
     another iterable an iterator of results, and likewise with a video: a path of one or a
     `cv2.VideoCapture`. Inputs: see `images.reading.read_image`. Call options: `mask_dtype`,
-    `output`, `confidence` (see `VitAdapterSemanticSegmentation.postprocess`), `max_pixels`, `exif`,
-    `bands`, `value_range`, `batch_size`, `on_error`, and for a video `frame_step`: every how many
-    frames one is segmented.
+    `output` (see `VitAdapterSemanticSegmentation.postprocess`), `confidence`, `top_k`, `threshold`,
+    `ignore_id` (see `inference.wanted.Wanted`), `probabilities`: the `.npy` file, or for several
+    inputs the folder of files named by their index, to which the probabilities of all classes are
+    written; `max_pixels`, `exif`, `bands`, `value_range`, `batch_size`, `on_error`, and for a video
+    `frame_step`: every how many frames one is segmented.
 
     Threads may share a pipeline. It can be pickled, so a process that is started by spawning may
     be given it. A forked process may use its parent's, or build its own, and computes in one
@@ -131,7 +121,7 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
     ) -> None:
         self.batch_size = None if batch_size is None else parse_count("batch_size", batch_size)
         given = {"max_pixels": max_pixels, "exif": exif, "bands": bands, "value_range": value_range}
-        self.read_options = _changed(DEFAULT, given)
+        self.read_options = changed(DEFAULT, given)
         self.on_error = parse_on_error(on_error)
         unused = sorted(set(kwargs) - KNOWN_KEYWORDS)
         if unused:
@@ -155,8 +145,14 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         size = self.batch_size if size is None else parse_count("batch_size", size)
         on_error = kwargs.pop("on_error", None)
         on_error = self.on_error if on_error is None else parse_on_error(on_error)
-        video = _video_frames(input, kwargs.pop("frame_step", None))
-        options = self._sanitize_parameters(**kwargs)  # refused now, not while iterating
+        video = video_frames(input, kwargs.pop("frame_step", None))
+        stream = video is not None or is_stream(input)
+        options = CallOptions.parse(  # refused now, not while iterating
+            kwargs,
+            self.read_options,
+            self.model.num_classes,
+            several=stream or isinstance(input, list),
+        )
         if isinstance(input, list):
             step = size or max(len(input), 1)
             return [
@@ -164,36 +160,25 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
                 for start in range(0, len(input), step)
                 for result in self._segment(input[start : start + step], start, on_error, options)
             ]
-        if video is not None or _is_stream(input):
+        if stream:
             return self._stream(input if video is None else video, on_error, options)
         return self._segment_one(input, options)
 
-    def _sanitize_parameters(self, **options: Any) -> CallOptions:
-        """Sorts call options."""
-        for name in SERVER_OPTIONS:
-            options.pop(name, None)
-        forward = {"confidence": parse_flag("confidence", options.pop("confidence", False))}
-        read = _changed(self.read_options, {one: options.pop(one, None) for one in READ_OPTIONS})
-        unknown = set(options) - {"mask_dtype", "output"}
-        if unknown:
-            raise TypeError(
-                f"unknown call option {sorted(unknown)[0]!r}: expected mask_dtype, output, "
-                "confidence, max_pixels, exif, bands, value_range, batch_size, on_error or "
-                "frame_step"
-            )
-        # Refused here, an option is not taken for the fault of the first input.
-        parse_mask_dtype(options.get("mask_dtype"))
-        parse_output(options.get("output", "masks"))
-        return {} if read == DEFAULT else {"options": read}, forward, options
-
     def _segment_one(self, one: Any, options: CallOptions) -> dict[str, Any]:
-        preprocessing, forwarding, postprocessing = options
         self.prepare_model()
         with device_placement(self.framework, self.device_name), torch.no_grad():
-            prepared = [self.preprocess(one, **preprocessing)]
-            predictions = self.forward({"images": prepared}, **forwarding)
+            prepared = [self._prepare(one, options)]
+            predictions = self.forward({"images": prepared}, wanted=options.wanted)
             del prepared  # masks are larger
-            return self.postprocess(predictions, **postprocessing)
+            return self.postprocess(predictions, **options.postprocessing)
+
+    def _prepare(self, one: Any, options: CallOptions) -> Any:
+        """Preprocesses an input, unless what is wanted of it does not fit into memory."""
+        chosen = {} if options.read == DEFAULT else {"options": options.read}
+        prepared = self.preprocess(one, **chosen)
+        if options.wanted.probabilities is True and options.folder is None:
+            check_probabilities_fit(network_input(prepared).image_size, self.model.num_classes)
+        return prepared
 
     def _stream(
         self, inputs: Any, on_error: OnError, options: CallOptions
@@ -205,25 +190,29 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         self, inputs: Sequence[Any], first: int, on_error: OnError, options: CallOptions
     ) -> list[dict[str, Any]]:
         """Segments some inputs, numbered from `first` on; each is read when its turn comes."""
-        preprocessing, forwarding, postprocessing = options
-        taken: deque[tuple[int, str]] = deque()
+        names: list[str] = []  # of inputs that were read
+        indices: list[int] = []
 
         def prepared() -> Iterator[Mapping[str, Any]]:
             for index, one in enumerate(inputs, first):
                 name = describe(one)
-                work = partial(self.preprocess, one, **preprocessing)
+                work = partial(self._prepare, one, options)
                 ready = attempt(work, index, name, on_error)
                 if ready is not None:
-                    taken.append((index, name))
+                    names.append(name)
+                    indices.append(index)
                     yield ready
 
         results: list[dict[str, Any]] = []
         self.prepare_model()
         with device_placement(self.framework, self.device_name), torch.no_grad():
-            for prediction in self.forward({"images": prepared()}, **forwarding):
-                index, name = taken.popleft()
-                finish = partial(self.postprocess, [prediction], **postprocessing)
-                result = attempt(finish, index, name, on_error)
+            wanted = options.wanted_of(indices)
+            for number, prediction in enumerate(
+                self.forward({"images": prepared()}, wanted=wanted)
+            ):
+                index = indices[number]
+                finish = partial(self.postprocess, [prediction], **options.postprocessing)
+                result = attempt(finish, index, names[number], on_error)
                 if result is not None:
                     results.append(result if on_error == "raise" else {**result, "index": index})
         return results
@@ -267,19 +256,6 @@ class VitAdapterSegmentationPipeline(Pipeline):  # type: ignore[misc]  # ModelSc
         return self.model.postprocess(inputs, **postprocess_params)  # type: ignore[no-any-return]
 
 
-def _changed(options: ReadOptions, given: Mapping[str, Any]) -> ReadOptions:
-    return replace(options, **{name: value for name, value in given.items() if value is not None})
-
-
-def _video_frames(source: object, step: object) -> Iterator[NDArray[np.uint8]] | None:
-    """The frames of a video; None for another input, for which there is no step."""
-    if isinstance(source, cv2.VideoCapture) or is_video(source):
-        return frames(source, step=1 if step is None else parse_count("frame_step", step))
-    if step is not None:
-        raise ValueError(f"frame_step={step!r}: expected a video, not {describe(source)}")
-    return None
-
-
 def is_vitadapter(model: Any) -> bool:
     """Whether an object is our model, or a directory names our type or none."""
     if isinstance(model, str | Path):
@@ -298,12 +274,3 @@ def directory_type(model_dir: Path) -> str | None:
         return None
     found = section.get("type", section.get("model_type"))
     return found if isinstance(found, str) else None
-
-
-def _is_stream(value: object) -> bool:
-    """Whether a value is a collection of inputs but no list: a dataset, a generator, a tuple."""
-    if isinstance(value, NO_STREAMS) or hasattr(value, "read") or is_capture_result(value):
-        return False
-    return hasattr(value, "__iter__") or (
-        hasattr(value, "__len__") and hasattr(value, "__getitem__") and not hasattr(value, "size")
-    )

@@ -1,14 +1,9 @@
 """The loop over steps, from the middle of an epoch until it is asked to stop, and its hooks."""
 
 import math
-import signal
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,6 +13,7 @@ from modelscope.trainers.trainer import EpochBasedTrainer
 from modelscope.utils.constant import ModeKeys, ModelFile, TrainerStages
 
 from modelscope_vitadapter.distributed import process_index, summed
+from modelscope_vitadapter.interrupts import StopRequest
 from modelscope_vitadapter.logs import get_logger
 from modelscope_vitadapter.plugin.train_checkpoints import save_checkpoint
 from modelscope_vitadapter.plugin.train_log import TimedLoggerHook
@@ -32,44 +28,7 @@ from modelscope_vitadapter.training.train_config import (
 )
 from modelscope_vitadapter.training.train_step import TrainStep
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-ONE_REQUEST = 1.0
-"""Seconds in which signals are one request: torchrun passes on what the terminal sent as well."""
-
 logger = get_logger()
-
-
-class StopRequest:
-    """Remembers that Ctrl-C or SIGTERM came; a second one acts at once."""
-
-    asked = False
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Takes the signals while a run goes on; nothing outside of the main thread."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
-        asked_at = 0.0
-
-        def take(number: int, frame: FrameType | None) -> None:
-            nonlocal asked_at
-            if not self.asked:
-                self.asked, asked_at = True, time.monotonic()
-                logger.warning("Stopping after this step, with a checkpoint; again: at once.")
-            elif time.monotonic() - asked_at > ONE_REQUEST:
-                signal.signal(number, before[signal.Signals(number)])
-                signal.raise_signal(number)
-
-        for number in SIGNALS:
-            signal.signal(number, take)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 class EvaluateAndSaveHook(Hook):  # type: ignore[misc]  # ModelScope is untyped

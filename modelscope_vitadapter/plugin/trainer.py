@@ -26,6 +26,7 @@ from modelscope_vitadapter.distributed import (
     process_index,
 )
 from modelscope_vitadapter.errors import ConfigError, TrainingError
+from modelscope_vitadapter.interrupts import StopRequest
 from modelscope_vitadapter.plugin.model import VitAdapterSemanticSegmentation
 from modelscope_vitadapter.plugin.registration import TRAINER, register
 from modelscope_vitadapter.plugin.train_arguments import (
@@ -37,7 +38,7 @@ from modelscope_vitadapter.plugin.train_arguments import (
 )
 from modelscope_vitadapter.plugin.train_checkpoints import load_checkpoint, load_weights
 from modelscope_vitadapter.plugin.train_log import logged_to
-from modelscope_vitadapter.plugin.train_loop import StepLoop, StopRequest, run_hooks
+from modelscope_vitadapter.plugin.train_loop import StepLoop, run_hooks
 from modelscope_vitadapter.segmenter import model_directory
 from modelscope_vitadapter.training.augmentation import Augmentation
 from modelscope_vitadapter.training.class_weights import ClassWeights, weights_of
@@ -52,6 +53,8 @@ from modelscope_vitadapter.training.train_config import (
     check_free,
 )
 from modelscope_vitadapter.training.train_step import TrainStep
+
+STOPPING = "Stopping after this step, with a checkpoint; again: at once."
 
 
 @register(TRAINER)
@@ -128,7 +131,7 @@ class VitAdapterSegmentationTrainer(StepLoop):
         self.train_config = config.changed("run", run or {})
         self.freeze, self.adapter_form = freeze or "nothing", parse_adapter_form(adapter_form)
         check("freeze", self.freeze, FREEZE)
-        self.stop_request = StopRequest()
+        self.stop_request = StopRequest(STOPPING)
         place = own_device(device)
         join_group(on_gpu=place.type == "cuda")
         check_divisible(self.train_config)

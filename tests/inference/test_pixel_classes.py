@@ -57,18 +57,38 @@ def views(request):
 
 @pytest.mark.parametrize("chunk_bytes", [1, 1000, 2**22])
 @pytest.mark.parametrize("enlarged", [False, True])
-@pytest.mark.parametrize("confidence", [False, True])
-def test_the_best_class_of_each_pixel(views, enlarged, confidence, chunk_bytes, monkeypatch):
+@pytest.mark.parametrize("chances", [False, True])
+def test_the_best_class_of_each_pixel(views, enlarged, chances, chunk_bytes, monkeypatch):
     monkeypatch.setattr(module, "CHUNK_BYTES", chunk_bytes)
     before = [one.scores.clone() for one in views]
-    classes, chances = pixel_classes(views, confidence=confidence, enlarged=enlarged)
+    classes, best = pixel_classes(views, probabilities=chances, enlarged=enlarged)
     expected = probabilities(views)
-    assert torch.equal(classes, expected.argmax(-1))
+    assert torch.equal(classes[0], expected.argmax(-1))
     assert all(map(torch.equal, before, (one.scores for one in views)))
-    if confidence:
-        torch.testing.assert_close(chances, expected.amax(-1), rtol=0, atol=1e-6)
+    if chances:
+        torch.testing.assert_close(best[0], expected.amax(-1), rtol=0, atol=1e-6)
     else:
-        assert chances is None
+        assert best is None
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 1000, 2**22])
+def test_the_best_classes_and_the_probabilities_of_all(views, chunk_bytes, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_BYTES", chunk_bytes)
+    expected = probabilities(views).permute(2, 0, 1)
+    kept = torch.full((len(expected), 9 + expected[0].numel()), -1.0)
+
+    def keep(first, chances):
+        kept[:, first : first + chances.shape[1]] = chances
+
+    count = min(3, len(expected))
+    classes, best = pixel_classes(
+        views, count=count, probabilities=True, enlarged=True, keep=keep, start=9
+    )
+    torch.testing.assert_close(kept[:, 9:].view_as(expected), expected, rtol=0, atol=1e-6)
+    assert (kept[:, :9] == -1).all()
+    order = kept[:, 9:].sort(dim=0, descending=True, stable=True)
+    assert torch.equal(classes, order.indices[:count].view_as(classes))
+    assert torch.equal(best, order.values[:count].view_as(best))
 
 
 def test_most_pixels_of_smooth_scores_are_clear_and_right():
@@ -96,11 +116,13 @@ def test_ties_go_to_the_smaller_class(enlarged):
     scores = torch.zeros(4, 4, 5)
     scores[..., 0] = -1
     scores[..., 3] = 1e-9
-    classes, _ = pixel_classes([strip(scores, (9, 9))], confidence=False, enlarged=enlarged)
+    classes, _ = pixel_classes([strip(scores, (9, 9))], enlarged=enlarged)
     assert (classes == 1).all()
+    best, _ = pixel_classes([strip(scores, (9, 9))], count=5, probabilities=True, enlarged=enlarged)
+    assert best[:, 4, 4].tolist() == [1, 2, 3, 4, 0]
 
 
 def test_not_a_number_gives_some_class():
     scores = torch.full((3, 3, 4), torch.nan)
-    classes, _ = pixel_classes([strip(scores, (9, 9))], confidence=False, enlarged=True)
+    classes, _ = pixel_classes([strip(scores, (9, 9))], enlarged=True)
     assert ((classes >= 0) & (classes < 4)).all()

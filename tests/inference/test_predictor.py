@@ -12,11 +12,13 @@ from modelscope_vitadapter.inference import predictor
 from modelscope_vitadapter.inference.class_scores import WindowMasks
 from modelscope_vitadapter.inference.predictor import predict
 from modelscope_vitadapter.inference.sliding_window import window_origins
+from modelscope_vitadapter.inference.wanted import Wanted
 from tests.support.networks import random_image, randomise
 
 SLIDE = WindowSettings("slide", (64, 64), (48, 32))
 WHOLE = WindowSettings("whole", (32, 32), (16, 16))
 CLASSES, QUERIES = 5, 7
+CONFIDENCE = Wanted(confidence=True)
 UNTURN = {None: (), "horizontal": (-1,), "vertical": (-2,)}
 
 
@@ -125,7 +127,7 @@ def test_strips_decide_as_the_whole(network, views, size, windows, strip_bytes, 
     one = NetworkInput(inputs, [flip for _, flip in views], size)
     options = {"strip_bytes": strip_bytes, "batch": batch}
     (plain,) = run(network, [one], windows, **options)
-    (certain,) = run(network, [one], windows, confidence=True, **options)
+    (certain,) = run(network, [one], windows, wanted=CONFIDENCE, **options)
     with torch.inference_mode():
         expected = whole_probabilities(network, one, windows)
     assert_agrees(plain, expected)
@@ -148,13 +150,13 @@ def test_many_pictures_answer_as_one_at_a_time(network, batch):
     calls = []
     handle = network.register_forward_hook(lambda _m, inputs, _o: calls.append(len(inputs[0])))
     try:
-        together = run(network, images, batch=batch, confidence=True)
+        together = run(network, images, batch=batch, wanted=CONFIDENCE)
     finally:
         handle.remove()
     assert max(calls) == min(batch, 4)
     assert sum(calls) == 2 + 2 + 3 + 2
     for prediction, one in zip(together, images, strict=True):
-        (alone,) = run(network, [one], confidence=True)
+        (alone,) = run(network, [one], wanted=CONFIDENCE)
         assert prediction.class_map.shape == one.image_size
         assert torch.equal(prediction.class_map, alone.class_map)
         torch.testing.assert_close(prediction.confidence, alone.confidence, rtol=0.01, atol=0.01)
@@ -223,8 +225,8 @@ def test_bfloat16_runs_in_autocast_and_decides_in_float32(network):
     handle = network.masks.register_forward_hook(lambda _m, _i, output: seen.append(output.dtype))
     one = image(64, 96)
     try:
-        (exact,) = run(network, [one], confidence=True)
-        (reduced,) = run(network, [one], confidence=True, dtype=torch.bfloat16)
+        (exact,) = run(network, [one], wanted=CONFIDENCE)
+        (reduced,) = run(network, [one], wanted=CONFIDENCE, dtype=torch.bfloat16)
     finally:
         handle.remove()
     assert set(seen) == {torch.float32, torch.bfloat16}
