@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from modelscope_vitadapter.datasets.check import Look, look_at_all, oddities
 from modelscope_vitadapter.datasets.dataset import SegmentationDataset, classes_of
@@ -16,9 +15,11 @@ from modelscope_vitadapter.datasets.reading import read_ids, read_sample
 from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.images.drawing import default_palette, fit_within, overlay
 from modelscope_vitadapter.validation import LISTED, listing
+from modelscope_vitadapter.visualization.fonts import make_label
+from modelscope_vitadapter.visualization.legend import Entry, draw_legend
 
-CELL, LINE, OPACITY = 320, 16, 0.5
-"""Longest side of an image on a sheet, height of a line of its legend, and share of colours."""
+CELL, LETTERS, OPACITY = 320, 12, 0.5
+"""Longest side of an image on a sheet, size of its legend's letters, and share of colours."""
 
 
 def summary(
@@ -131,11 +132,10 @@ def preview(
 
 
 def _legend(known: Sequence[int], classes: int, names: Sequence[str] | None) -> NDArray[np.uint8]:
-    """Names of classes in their colours, one a line."""
-    image = Image.new("RGB", (CELL, LINE * max(len(known), 1)))
-    draw, palette = ImageDraw.Draw(image), default_palette(classes)
-    for line, one in enumerate(known):
+    """Colours, ids and names of classes, one a line."""
+    palette, entries = default_palette(classes), []
+    for one in known:
         name = names[one] if names and one < len(names) else ""
-        text = f"{one} {name}".encode("ascii", "replace").decode()
-        draw.text((4, LINE * line), text, fill=(*palette[one],))
-    return np.asarray(image)
+        red, green, blue = palette[one]
+        entries.append(Entry((red, green, blue), make_label(f"{one} {name}", one)))
+    return np.asarray(draw_legend(entries, LETTERS, max(len(entries), 1)))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from modelscope_vitadapter.checkpoint.save import written_aside
 from modelscope_vitadapter.evaluation.metrics import Metrics, metrics, worst_confusions
 from modelscope_vitadapter.version import __version__
+from modelscope_vitadapter.visualization.fonts import plot_families
 
 MEANS = ("aAcc", "mIoU", "mAcc")
 """Metrics over all classes."""
@@ -29,9 +30,6 @@ WIDTH_INCHES, MIN_INCHES, HEADER_INCHES, BAR_INCHES = 14.0, 4.0, 1.6, 0.2
 
 SMALL: Mapping[str, Any] = {"fontsize": 7, "parse_math": False}
 """Of names of classes in the plot, in which `$` begins no formula."""
-
-CHINESE_FONTS = ("Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei")
-"""Fonts with Chinese letters of the usual systems; those that are there are used."""
 
 CARD: Mapping[str, Any] = {
     "model": "damo/cv_vitadapter_semantic-segmentation_cocostuff164k",
@@ -186,13 +184,11 @@ def write_plot(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
     The file's suffix says the format, `.png`, `.svg`, `.pdf` ...; ValueError for an unknown one.
     """
     import matplotlib
-    from matplotlib import font_manager
     from matplotlib.figure import Figure
 
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    there = {font.name for font in font_manager.fontManager.ttflist}
-    families = ["DejaVu Sans", *(name for name in CHINESE_FONTS if name in there)]
+    families = plot_families(evaluation.classes)
     height = max(MIN_INCHES, HEADER_INCHES + BAR_INCHES * len(evaluation.classes))
     with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a letter that no font has is a box

@@ -18,8 +18,21 @@ def default_palette(count: int) -> list[list[int]]:
     return colours
 
 
+def flat_colours(
+    classes: NDArray[Any], palette: Sequence[Sequence[int]] | NDArray[np.integer[Any]]
+) -> NDArray[np.uint8]:
+    """The colour of each class id `(H, W)`, `(H, W, 3)` RGB; black where the id is negative."""
+    table = np.zeros((len(palette) + 1, 3), np.uint8)  # the last, which -1 takes, is black
+    table[:-1] = palette
+    drawn: NDArray[np.uint8] = table[np.maximum(classes, -1)]
+    return drawn
+
+
 def overlay(
-    image: NDArray[np.uint8], classes: NDArray[Any], palette: Sequence[Sequence[int]], share: float
+    image: NDArray[np.uint8],
+    classes: NDArray[Any],
+    palette: Sequence[Sequence[int]] | NDArray[np.integer[Any]],
+    share: float,
 ) -> NDArray[np.uint8]:
     """Lays the colours of class ids `(H, W)` over an image `(H, W, 3)` RGB; negative ids have none.
 
@@ -29,9 +42,10 @@ def overlay(
         palette: `[R, G, B]` of each class, 0 to 255.
         share: of the colour in a pixel, 0 to 1.
     """
-    known, colours = classes >= 0, np.array(palette, np.uint8)
-    mixed: NDArray[np.uint8] = image.copy()
-    mixed[known] = np.rint((1 - share) * image[known] + share * colours[classes[known]])
+    mixed: NDArray[np.uint8] = flat_colours(classes, palette)
+    cv2.addWeighted(image, 1 - share, mixed, share, 0, dst=mixed)
+    unknown = classes < 0
+    mixed[unknown] = image[unknown]
     return mixed
 
 
