@@ -15,17 +15,28 @@ from setuptools.command.editable_wheel import editable_wheel
 BOOT_FILE = "modelscope_vitadapter_boot.pth"
 
 
+TINY_MODEL = Path("examples", "tiny_model")
+"""The embedded model, which a wheel has inside the package; an editable package finds it there."""
+
+
 class BuildPyWithBootFile(build_py):
-    """Copies the start-up file to the root of the built tree."""
+    """Copies the start-up file to the root of the built tree, and the embedded model into it."""
 
     def run(self) -> None:
-        """Build the package, then copy the file beside it."""
+        """Build the package, then copy the files."""
         super().run()
-        self.copy_file(BOOT_FILE, str(Path(self.build_lib, BOOT_FILE)))
+        for source, target in self._copied().items():
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            self.copy_file(source, target)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         """List what `run` writes."""
-        return [*super().get_outputs(include_bytecode), str(Path(self.build_lib, BOOT_FILE))]
+        return [*super().get_outputs(include_bytecode), *self._copied().values()]
+
+    def _copied(self) -> dict[str, str]:
+        model = Path(self.build_lib, "modelscope_vitadapter", "tiny_model")
+        files = {str(one): str(model / one.name) for one in TINY_MODEL.iterdir() if one.is_file()}
+        return {BOOT_FILE: str(Path(self.build_lib, BOOT_FILE)), **files}
 
 
 class StrategyWithBootFile:

@@ -14,6 +14,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
+from modelscope_vitadapter.devices import torch_device
+
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)
@@ -122,3 +124,11 @@ def first_process_does(work: Callable[[], T]) -> T:
     if isinstance(answer[1], Exception):
         raise answer[1]
     return answer[0]  # type: ignore[return-value]
+
+
+def named_device(name: str) -> torch.device:
+    """The device that a name of `pipeline()` means; `gpu` is the CPU where there is no CUDA."""
+    kind, _, number = own_device_name(name).lower().partition(":")
+    if kind in ("gpu", "cuda"):
+        return torch.device(f"cuda:{number or 0}" if torch.cuda.is_available() else "cpu")
+    return torch_device(name) or torch.device(name)

@@ -13,15 +13,19 @@ ROOT = Path(modelscope_vitadapter.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 LAYERS = [
-    {"version", "_boot", "errors", "logs", "hints", "validation", "devices", "distributed"},
+    {"version", "_boot", "errors", "logs", "hints", "interrupts"}
+    | {"validation", "devices", "distributed"},
     {"config"},
     {"checkpoint"},
     {"network"},
     {"images"},
+    {"visualization"},
     {"inference"},
     {"segmenter"},
     {"geotiff"},
     {"datasets"},
+    {"formats"},
+    {"prediction"},
     {"evaluation"},
     {"training"},
     {"plugin"},

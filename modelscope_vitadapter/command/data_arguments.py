@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from modelscope_vitadapter.datasets.hub import HUBS, load
 from modelscope_vitadapter.datasets.label_ids import EXPECTED, LabelIds, parse_ids, parse_label_ids
 from modelscope_vitadapter.datasets.options import DATA_OPTIONS
 from modelscope_vitadapter.errors import DataSetError
@@ -93,21 +94,8 @@ def data_source(name: str, labels: str | None = None, split: str | None = None) 
         DataSetError: label maps were given for something else than a folder, or a hub does not
             give the dataset.
     """
-    hub, (hub_name, _, subset) = name[:3], name[3:].partition("@")
-    if hub not in ("ms:", "hf:"):
+    if not name.startswith(HUBS):
         return Path(name) if labels is None else (Path(name), Path(labels))
     if labels is not None:
         raise DataSetError(f"--labels {labels}: expected only with a folder of images")
-    try:
-        if hub == "hf:":
-            from datasets import load_dataset
-
-            return load_dataset(hub_name, subset or None, split=split)
-        from modelscope.msdatasets import MsDataset
-
-        return MsDataset.load(hub_name, subset_name=subset or None, split=split)
-    except Exception as error:  # clients of hubs raise many classes
-        raise DataSetError(
-            f"dataset {name!r} can't be loaded ({type(error).__name__}: {error}); check its name, "
-            "its subset and the network"
-        ) from error
+    return load(name, split)

@@ -1,6 +1,5 @@
 """The one function from a model, in any form, and a dataset to metrics."""
 
-import hashlib
 import os
 import re
 import time
@@ -10,20 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.datasets.check import check_dataset, warn_of_odd_ids
 from modelscope_vitadapter.datasets.dataset import SegmentationDataset, classes_of, identity_of
 from modelscope_vitadapter.datasets.label_ids import IGNORED, UNKNOWN
 from modelscope_vitadapter.datasets.open_dataset import open_dataset
 from modelscope_vitadapter.datasets.options import DATA_OPTIONS
-from modelscope_vitadapter.devices import arrange_network, torch_device
+from modelscope_vitadapter.devices import arrange_network
 from modelscope_vitadapter.distributed import (
     first_process_does,
     joined_processes,
-    own_device_name,
+    named_device,
     process_count,
     process_index,
 )
@@ -33,11 +30,8 @@ from modelscope_vitadapter.evaluation.result import Evaluation, published_metric
 from modelscope_vitadapter.evaluation.resume import SavedCounts
 from modelscope_vitadapter.hints import option
 from modelscope_vitadapter.logs import get_logger
-from modelscope_vitadapter.segmenter import Segmenter, model_directory
+from modelscope_vitadapter.segmenter import Segmenter, model_directory, model_identity
 from modelscope_vitadapter.validation import parse_count
-
-SAMPLED_WEIGHTS = 1024
-"""Numbers of each weight that tell models apart: reading all of a large one takes seconds."""
 
 
 def evaluate(
@@ -82,7 +76,7 @@ def evaluate(
         parse_count("limit", limit)
     count = min(len(dataset), limit or len(dataset))
     with (
-        joined_processes(on_gpu=_device(device or "gpu").type == "cuda"),
+        joined_processes(on_gpu=named_device(device or "gpu").type == "cuda"),
         opened_segmenter(model, device=device, **options) as segmenter,
     ):
         classes = segmenter.config.classes
@@ -207,7 +201,7 @@ def opened_segmenter(
         TypeError: it is no model of this package, or an object with an option of `Segmenter.load`.
     """
     if isinstance(model, str | os.PathLike):
-        name, place = os.fspath(model), _device(device or "gpu")
+        name, place = os.fspath(model), named_device(device or "gpu")
         first_process_does(lambda: str(model_directory(name)))  # one of several downloads it
         segmenter = Segmenter.load(model_directory(name), device=place, **options)
         arrange_network(segmenter.network, place)
@@ -220,7 +214,7 @@ def opened_segmenter(
                 f"{type(model).__name__} is loaded already"
             )
         if device is not None:
-            segmenter.network.to(_device(device))
+            segmenter.network.to(named_device(device))
     network = segmenter.network
     was_training = network.training
     network.eval()
@@ -244,24 +238,3 @@ def _of_object(model: Any) -> Segmenter:
         model.prepare_model()  # a pipeline moves its model to its device before the first call
     segmenter.network = owner.model  # it may have been replaced, as by a quantised one
     return segmenter
-
-
-def _device(name: str) -> torch.device:
-    """The device that a name of `pipeline()` means; `gpu` is the CPU where there is no CUDA."""
-    kind, _, number = own_device_name(name).lower().partition(":")
-    if kind in ("gpu", "cuda"):
-        return torch.device(f"cuda:{number or 0}" if torch.cuda.is_available() else "cpu")
-    return torch_device(name) or torch.device(name)
-
-
-def model_identity(segmenter: Segmenter, adapter_form: str | None = None) -> str:
-    """A text that is another one for other weights (by some of their numbers) or settings."""
-    digest = hashlib.sha256()
-    for name, weight in segmenter.network.state_dict().items():
-        flat = weight.detach().reshape(-1)
-        sample = flat[:: max(1, flat.numel() // SAMPLED_WEIGHTS)].float().cpu().numpy()
-        digest.update(f"{name}{tuple(weight.shape)}".encode())
-        digest.update(sample.tobytes())
-    config, form = segmenter.config, parse_adapter_form(adapter_form)
-    digest.update(repr((config.settings, config.transform, segmenter.dtype, form)).encode())
-    return f"model {digest.hexdigest()[:16]}"

@@ -77,19 +77,19 @@ def test_two_processes_print_one_table_with_the_same_metrics(scenes, expected, t
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "code", "says"),
     [
-        (["nothing/at/all", "data"], "'nothing/at/all' does not exist"),
-        ([TINY_MODEL, "nowhere"], "'nowhere' does not exist"),
-        (["x", "data", "--dtype", "int8"], "--dtype int8: expected 'float32'"),
-        (["x", "data", "--adapter-form", "y"], "adapter_form='y': expected 'builtin'"),
-        (["x", "data", "--limit", "0"], "--limit 0: expected a whole number of at least 1"),
+        (["nothing/at/all", "data"], 1, "'nothing/at/all' does not exist"),
+        ([TINY_MODEL, "nowhere"], 1, "'nowhere' does not exist"),
+        (["x", "data", "--dtype", "int8"], 2, "--dtype int8: expected 'float32'"),
+        (["x", "data", "--adapter-form", "y"], 2, "adapter_form='y': expected 'builtin'"),
+        (["x", "data", "--limit", "0"], 2, "--limit 0: expected a whole number of at least 1"),
     ],
 )
-def test_errors_are_one_line_and_exit_code_2(arguments, says, scenes, capsys, monkeypatch):
+def test_errors_are_one_line_and_an_exit_code(arguments, code, says, scenes, capsys, monkeypatch):
     monkeypatch.setenv("MODELSCOPE_LOG_LEVEL", "30")
     given = [str(scenes if one == "data" else one) for one in arguments]
-    assert main(["evaluate", *given, "--device", "cpu"]) == 2
+    assert main(["evaluate", *given, "--device", "cpu"]) == code
     shown = capsys.readouterr()
     (line,) = shown.err.splitlines()
     assert line.startswith("vitadapter evaluate: ")

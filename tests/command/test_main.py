@@ -38,10 +38,10 @@ def test_a_subcommand_gets_its_arguments_and_gives_the_exit_code(subcommand):
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (DataSetError("folder 'x' is empty"), 2, "folder 'x' is empty"),
-        (FileNotFoundError(2, "No such file", "x"), 2, "[Errno 2] No such file: 'x'"),
-        (RuntimeError("of another library"), 2, "RuntimeError: of another library"),
-        (KeyError("x"), 2, "KeyError: 'x'"),
+        (DataSetError("folder 'x' is empty"), 1, "folder 'x' is empty"),
+        (FileNotFoundError(2, "No such file", "x"), 1, "[Errno 2] No such file: 'x'"),
+        (RuntimeError("of another library"), 1, "RuntimeError: of another library"),
+        (KeyError("x"), 1, "KeyError: 'x'"),
         (ValueError(), 2, "ValueError: "),
         (KeyboardInterrupt(), 130, "stopped"),
     ],
@@ -90,8 +90,8 @@ EVALUATE, TRAIN = ["evaluate", "MODEL", "DATA"], ["train", "MODEL", "DATA", "--o
         ([*TRAIN, "--freeze", "head"], 2, "invalid choice"),
         ([*TRAIN, "--learning-rate", "-1"], 2, "learning_rate is -1.0: expected a number above 0"),
         ([*TRAIN, "--crop", "100"], 2, "crop is 100: expected a multiple of 32"),
-        ([*TRAIN, "--classes", "nowhere.txt"], 2, "no file 'nowhere.txt'"),
-        ([*TRAIN, "--resume"], 2, "there is no checkpoint"),
+        ([*TRAIN, "--classes", "nowhere.txt"], 1, "no file 'nowhere.txt'"),
+        ([*TRAIN, "--resume"], 1, "there is no checkpoint"),
     ],
 )
 def test_help_and_mistakes_in_arguments_are_told_before_anything_heavy_is_imported(

@@ -52,7 +52,7 @@ def test_goes_on_from_a_chosen_checkpoint(data, tmp_path, capsys):
         assert [one.name for one in saved_checkpoints(tmp_path / name, PERIODIC)] == steps
     capsys.readouterr()
     for given in ([], ["--resume", str(tmp_path / "a")], ["--resume", str(output / "iter_7")]):
-        assert train(data, output, *options, *given) == 2
+        assert train(data, output, *options, *given) == 1
         assert re.search("another run|there are: iter_1, iter_2", capsys.readouterr().err)
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
 
@@ -75,7 +75,7 @@ def test_a_table_has_no_parts_to_evaluate_on(data, tmp_path, capsys, trainers):
     table = data / "table.csv"
     table.write_text("\n".join(["image,label", *rows]), encoding="utf-8")
     given = ["--classes", str(data / "classes.txt")]
-    assert train(table, tmp_path / "run", *given) == 2
+    assert train(table, tmp_path / "run", *given) == 1
     assert "has no parts: all of it would be trained on" in capsys.readouterr().err
     train(table, tmp_path / "run", *given, "--val-data", str(data))
     train(table, tmp_path / "run", *given, "--no-evaluation")
@@ -113,20 +113,20 @@ def test_options_reach_the_trainer_and_a_run_that_was_stopped_says_so(
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "code", "message"),
     [
-        (["--batch-size", "100"], "fewer than the 100"),
-        (["--device", "abacus"], "abacus"),
-        (["--class-weights", "1,x"], "--class-weights: 'x' is no weight"),
-        (["--class-weights", "trees:2"], "no class 'trees'; expected names such as tree"),
-        ([], "--resume"),
+        (["--batch-size", "100"], 1, "fewer than the 100"),
+        (["--device", "abacus"], 2, "abacus"),
+        (["--class-weights", "1,x"], 2, "--class-weights: 'x' is no weight"),
+        (["--class-weights", "trees:2"], 2, "no class 'trees'; expected names such as tree"),
+        ([], 1, "--resume"),
     ],
 )
-def test_mistakes_are_one_line_and_an_exit_code(data, tmp_path, capsys, options, message):
+def test_mistakes_are_one_line_and_an_exit_code(data, tmp_path, capsys, options, code, message):
     if not options:
         for path in checkpoint_files(tmp_path / "iter_7"):
             path.touch()
-    assert train(data, tmp_path, "--iters", "1", *options) == 2
+    assert train(data, tmp_path, "--iters", "1", *options) == code
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("vitadapter train: ")
     assert message in error

@@ -12,8 +12,8 @@ from PIL import Image
 from modelscope_vitadapter.datasets.open_dataset import open_dataset
 from modelscope_vitadapter.datasets.reading import read_sample
 from modelscope_vitadapter.errors import ConfigNotFoundError, DataSetError
-from modelscope_vitadapter.evaluation.evaluate import evaluate, model_identity
-from modelscope_vitadapter.segmenter import Segmenter
+from modelscope_vitadapter.evaluation.evaluate import evaluate
+from modelscope_vitadapter.segmenter import Segmenter, model_identity
 from tests.evaluation.makers import CLASSES, TINY_MODEL, drawn_scenes
 
 IMAGES = 4

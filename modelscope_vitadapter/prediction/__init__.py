@@ -1,0 +1,1 @@
+"""Whole folders of images, segmented and saved: what `vitadapter predict` does."""
