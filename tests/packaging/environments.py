@@ -11,9 +11,7 @@ from pathlib import Path
 from tests.hub.environment import REPOSITORY, isolated_environment
 
 BOOT_FILE = "modelscope_vitadapter_boot.pth"
-LEFT_OUT = shutil.ignore_patterns(
-    ".*", "__pycache__", "build", "dist", "*.egg-info", "golden", "tiny_model"
-)
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info", "golden")
 
 
 def copy_source(folder):

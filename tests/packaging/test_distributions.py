@@ -42,7 +42,9 @@ def test_wheel_holds_the_package_and_the_start_up_file(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     package = REPOSITORY / "modelscope_vitadapter"
     modules = {path.relative_to(REPOSITORY).as_posix() for path in package.rglob("*.py")}
-    expected = modules | {BOOT_FILE, "modelscope_vitadapter/py.typed"}
+    model = {one.name for one in (REPOSITORY / "examples" / "tiny_model").iterdir()}
+    data = {"py.typed", "command/zh.json", *(f"tiny_model/{name}" for name in model)}
+    expected = modules | {BOOT_FILE, *(f"modelscope_vitadapter/{one}" for one in data)}
     assert {name for name in names if ".dist-info/" not in name} == expected
 
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from modelscope_vitadapter import interrupts
 from modelscope_vitadapter.errors import CheckpointError, TrainingError
-from modelscope_vitadapter.plugin import train_loop
 from modelscope_vitadapter.training.train_config import latest_checkpoint
 from tests.plugin.train_runs import (
     IMAGES,
@@ -150,7 +150,7 @@ def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, number
 
 def test_a_second_signal_acts_at_once(tmp_path, monkeypatch):
     clock = iter([0.0, 0.5, 2.0])
-    monkeypatch.setattr(train_loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(interrupts, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     taken = []
 
     def interrupt(trainer):
