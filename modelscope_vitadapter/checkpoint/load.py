@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -108,11 +109,36 @@ def _read(
     # Copying from the page cache, and the kernel's clearing of the memory that it goes to, run
     # outside Python's lock. Huge pages were two to three times slower than plain ones where a
     # virtual machine had returned its large free blocks to the host, so they are not asked for.
-    pool = ThreadPoolExecutor(min(MAX_READERS, torch.get_num_threads()))
+    results: dict[str, torch.Tensor] = {}
+    errors: list[Exception] = []
+    left = deque(names)
+
+    def work() -> None:
+        while left and not errors:
+            try:
+                name = left.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            try:
+                results[name] = read(name)
+            except Exception as error:
+                errors.append(error)
+
+    # No executor: an interrupt within its `submit` leaves a lock taken that its threads wait for.
+    threads = [Thread(target=work) for _ in range(min(MAX_READERS, torch.get_num_threads()))]
     try:
-        return dict(zip(names, pool.map(read, names), strict=True)), sorted(not_finite)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     finally:
-        pool.shutdown(cancel_futures=True)
+        left.clear()
+        for thread in threads:  # after an interrupt: the file is closed next
+            if thread.is_alive():
+                thread.join()
+    if errors:
+        raise errors[0]
+    return {name: results[name] for name in names}, sorted(not_finite)
 
 
 def all_finite(tensor: torch.Tensor) -> bool:
