@@ -51,8 +51,12 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add("--palette", metavar="FILE", help=text)
     text = "names or ids, with commas: not counted, and left out of the means"
     add("--exclude-classes", metavar="CLASSES", help=text)
-    group = parser.add_argument_group("images")
-    add = group.add_argument
+    add_image_arguments(parser)
+
+
+def add_image_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what says how images are to be read, see `images.options.ReadOptions`."""
+    add = parser.add_argument_group("images").add_argument
     add("--max-pixels", type=int, metavar="N", help="largest image that is read")
     text = "turn images as their EXIF data says (default), or leave them as stored"
     add("--exif", choices=("apply", "ignore"), default="apply", help=text)

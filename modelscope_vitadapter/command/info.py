@@ -57,6 +57,7 @@ def _model(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
 
     from modelscope_vitadapter.checkpoint.model_directory import find_checkpoint
     from modelscope_vitadapter.config.model_config import load_model_config
+    from modelscope_vitadapter.formats.files import hexadecimal
     from modelscope_vitadapter.network.build import build_network
     from modelscope_vitadapter.prediction.start import directory_of
 
@@ -82,8 +83,7 @@ def _model(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     yield "of the config not used", ", ".join(unused) or translated("nothing")
     yield "classes", len(config.classes)
     for number, name in enumerate(config.classes):
-        red, green, blue = config.palette[number]
-        yield f"  {number}", f"{name} #{red:02x}{green:02x}{blue:02x}"
+        yield f"  {number}", f"{name} {hexadecimal(config.palette[number])}"
 
 
 def _size(value: tuple[int, int] | None) -> str:

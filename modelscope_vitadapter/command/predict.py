@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from modelscope_vitadapter.command.data_arguments import add_image_arguments
 from modelscope_vitadapter.command.language import say, translated
 from modelscope_vitadapter.config.settings import parse_adapter_form
 from modelscope_vitadapter.prediction.kinds import DEFAULT_KINDS, KINDS
@@ -74,14 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--font", metavar="FILE", help="for names; default: one that has the letters"
     )
-    group = parser.add_argument_group("images")
-    group.add_argument("--max-pixels", type=int, metavar="N", help="largest image that is read")
-    text = "turn images as their EXIF data says (default), or leave them as stored"
-    group.add_argument("--exif", choices=("apply", "ignore"), default="apply", help=text)
-    text = "bands of a TIFF that are red, green and blue, counted from 1"
-    group.add_argument("--bands", type=int, nargs="+", metavar="N", help=text)
-    text = "values that are black and white, where images use others than 0 and 255 or 65535"
-    group.add_argument("--value-range", type=float, nargs=2, metavar=("BLACK", "WHITE"), help=text)
+    add_image_arguments(parser)
     group = parser.add_argument_group("model")
     group.add_argument("--device", default="gpu", help="cpu, gpu (default), cuda:N, ...")
     group.add_argument("--dtype", help="float32 (default), bfloat16 or float16")

@@ -144,6 +144,26 @@ def decode_runs(counts: object, size: Size, what: str) -> NDArray[np.bool_]:
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size)
 
 
+def decode_compressed(counts: str, size: Size, what: str) -> NDArray[np.bool_]:
+    """COCO's compressed run lengths as pixels of a size `(H, W)`.
+
+    Raises:
+        DataSetError: pycocotools is missing, or can't read them.
+    """
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise DataSetError(
+            f"{what} has compressed run lengths, which pycocotools reads: "
+            "`pip install modelscope-vitadapter[coco]`"
+        ) from error
+    try:
+        pixels: NDArray[np.uint8] = mask.decode({"size": list(size), "counts": counts.encode()})
+    except Exception as error:  # what it raises is not documented
+        raise DataSetError(f"{what} has run lengths that can't be read ({error})") from error
+    return pixels.astype(bool)
+
+
 def _area(ring: Ring) -> float:
     x, y = ring.T
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelscope_vitadapter.datasets.layouts.annotations import member
-from modelscope_vitadapter.datasets.polygons import Size, bitmap, decode_runs
+from modelscope_vitadapter.datasets.polygons import Size, bitmap, decode_compressed, decode_runs
 from modelscope_vitadapter.errors import DataSetError
 from modelscope_vitadapter.formats.coco import (
     CocoFile,
@@ -89,16 +89,4 @@ def _decode(runs: Any, size: Size, what: str) -> NDArray[np.bool_]:
     if not isinstance(counts, str):
         columns = decode_runs(counts, size[::-1], what)
         return np.ascontiguousarray(columns.T)
-    try:
-        from pycocotools import mask
-    except ImportError as error:
-        raise DataSetError(
-            f"{what} has compressed run lengths, which pycocotools reads: "
-            "`pip install modelscope-vitadapter[coco]`"
-        ) from error
-    try:
-        found = mask.decode({"size": list(size), "counts": counts.encode()})
-    except Exception as error:  # what it raises is not documented
-        raise DataSetError(f"{what} has run lengths that can't be read ({error})") from error
-    pixels: NDArray[np.bool_] = found.astype(bool)
-    return pixels
+    return decode_compressed(counts, size, what)

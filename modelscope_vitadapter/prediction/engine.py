@@ -21,7 +21,7 @@ from modelscope_vitadapter.prediction.job import Job, Work, failure
 from modelscope_vitadapter.prediction.manifest import Row
 from modelscope_vitadapter.prediction.sources import Item
 from modelscope_vitadapter.prediction.video import segment_video
-from modelscope_vitadapter.prediction.writers import Answer, save, wanted_for
+from modelscope_vitadapter.prediction.writers import Answer, class_shares, save, wanted_for
 from modelscope_vitadapter.segmenter import Segmenter
 
 READERS, READ_AHEAD = 2, 4
@@ -140,6 +140,6 @@ def _finished(segmenter: Segmenter, pending: _Pending, prediction: Prediction, j
         job.model,
         outputs,
         answer.size,
-        answer.shares(),
+        class_shares(answer.counts, answer.classes, answer.class_map.size),
         round(time.monotonic() - pending.started, 4),
     )

@@ -10,6 +10,7 @@ import torch
 from modelscope_vitadapter.checkpoint.save import written_aside
 from modelscope_vitadapter.devices import arrange_network
 from modelscope_vitadapter.distributed import named_device
+from modelscope_vitadapter.formats.files import hexadecimal
 from modelscope_vitadapter.images.options import ReadOptions
 from modelscope_vitadapter.prediction.job import Job
 from modelscope_vitadapter.prediction.manifest import digest
@@ -105,5 +106,4 @@ def write_classes(segmenter: Segmenter, folder: Path) -> None:
         table = csv.writer(file)
         table.writerow(("id", "name", "colour"))
         for number, name in enumerate(config.classes):
-            red, green, blue = config.palette[number]
-            table.writerow((number, name, f"#{red:02x}{green:02x}{blue:02x}"))
+            table.writerow((number, name, hexadecimal(config.palette[number])))

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from modelscope_vitadapter.errors import ImageError
 from modelscope_vitadapter.images.video import frames
 from modelscope_vitadapter.prediction.job import Job, Work, failure
 from modelscope_vitadapter.prediction.manifest import Row
-from modelscope_vitadapter.prediction.writers import Answer, save, wanted_for
+from modelscope_vitadapter.prediction.writers import Answer, class_shares, save, wanted_for
 from modelscope_vitadapter.segmenter import Segmenter
 from modelscope_vitadapter.visualization import draw
 
@@ -52,17 +51,7 @@ def segment_video(segmenter: Segmenter, work: Work, job: Job) -> Row:
         (folder / f"{kind}{suffix}").replace(target)
         outputs[kind] = place
     shutil.rmtree(folder, ignore_errors=True)
-    total, classes = sum(pixels.values()), segmenter.config.classes
-    shares = tuple(
-        {
-            "id": k,
-            "name": classes[k],
-            "pixels": n,
-            "share": round(n / (count * size[0] * size[1]), 6),
-        }
-        for k, n in pixels.most_common()
-        if total
-    )
+    shares = class_shares(pixels, segmenter.config.classes, count * size[0] * size[1])
     seconds = round(time.monotonic() - started, 4)
     return Row(
         item.input, name, item.state(), job.key, job.model, outputs, size, shares, seconds, count
@@ -71,7 +60,7 @@ def segment_video(segmenter: Segmenter, work: Work, job: Job) -> Row:
 
 def _segment(
     segmenter: Segmenter, source: str, folder: Path, job: Job
-) -> tuple[Counter[int], tuple[int, int], int]:
+) -> tuple[NDArray[np.int64], tuple[int, int], int]:
     """Writes the outputs of all frames; gives pixels by class, the size, and how many there are."""
     folder.mkdir(parents=True)
     images: list[NDArray[np.uint8]] = []
@@ -85,7 +74,8 @@ def _segment(
         return f"{number * job.frame_step:06d}"
 
     wanted = wanted_for(job.save, job.threshold, folder, name_of)
-    pixels, count, size, shape, video = Counter[int](), 0, (0, 0), (0, 0), None
+    pixels = np.zeros(len(segmenter.config.classes), np.int64)
+    count, size, shape, video = 0, (0, 0), (0, 0), None
     kinds = [one for one in job.save if one != "overlay"]
     try:
         for prediction in segmenter.predict(inputs(), wanted=wanted):
@@ -102,7 +92,7 @@ def _segment(
                 canvas = Image.new("RGB", shape, "white")  # a legend may be longer than the first
                 canvas.paste(drawn)
                 video.write(np.ascontiguousarray(np.asarray(canvas)[..., ::-1]))
-            pixels.update({one["id"]: one["pixels"] for one in answer.shares()})
+            pixels += answer.counts
             count, size = count + 1, answer.size
     finally:
         if video is not None:

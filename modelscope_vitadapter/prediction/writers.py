@@ -61,23 +61,30 @@ class Answer:
         height, width = self.class_map.shape
         return height, width
 
-    def shares(self) -> tuple[Mapping[str, Any], ...]:
-        """The classes that are there, with their pixels and share, largest first."""
-        counts = np.bincount(self.class_map.ravel() + 1, minlength=len(self.classes) + 1)[1:]
-        return tuple(
-            {
-                "id": int(one),
-                "name": self.classes[one],
-                "pixels": int(counts[one]),
-                "share": round(int(counts[one]) / self.class_map.size, 6),
-            }
-            for one in np.argsort(-counts, kind="stable")
-            if counts[one]
-        )
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Pixels of each class, `(K,)`."""
+        return np.bincount(self.class_map.ravel() + 1, minlength=len(self.classes) + 1)[1:]
 
     def segmentation(self, name: str) -> Segmentation:
         """What formats take."""
         return Segmentation(self.class_map, tuple(self.classes), self.palette, name)
+
+
+def class_shares(
+    counts: NDArray[np.int64], classes: Sequence[str], total: int
+) -> tuple[Mapping[str, Any], ...]:
+    """The classes that are there, with their pixels and share of all pixels, largest first."""
+    return tuple(
+        {
+            "id": int(one),
+            "name": classes[one],
+            "pixels": int(counts[one]),
+            "share": round(int(counts[one]) / total, 6),
+        }
+        for one in np.argsort(-counts, kind="stable")
+        if counts[one]
+    )
 
 
 def _array(tensor: Any) -> NDArray[Any] | None:

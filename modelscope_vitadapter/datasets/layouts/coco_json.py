@@ -27,6 +27,7 @@ from modelscope_vitadapter.datasets.polygons import (
     Size,
     bitmap,
     checked_size,
+    decode_compressed,
     decode_runs,
     polygons,
     ring_of,
@@ -185,25 +186,10 @@ def _region(one: _Object, size: Size, ids: Ids, what: str) -> Region:
         raise DataSetError(f"{what} has run lengths of another size than its image, {size}")
     counts = value.get("counts")
     if isinstance(counts, str):
-        pixels = _decode_compressed(counts, size, what)
+        pixels = decode_compressed(counts, size, what)
     else:
         pixels = decode_runs(counts, size[::-1], what).T  # they run along columns
     return bitmap(ids[category], 0, 0, pixels)
-
-
-def _decode_compressed(counts: str, size: Size, what: str) -> NDArray[np.bool_]:
-    try:
-        from pycocotools import mask
-    except ImportError as error:
-        raise DataSetError(
-            f"{what} has compressed run lengths, which pycocotools reads: "
-            "`pip install modelscope-vitadapter[coco]`"
-        ) from error
-    try:
-        pixels: NDArray[np.uint8] = mask.decode({"size": list(size), "counts": counts.encode()})
-    except Exception as error:  # what it raises is not documented
-        raise DataSetError(f"{what} has run lengths that can't be read ({error})") from error
-    return pixels.astype(bool)
 
 
 def _compact(record: dict[str, Any]) -> Any:
