@@ -14,7 +14,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 LAYERS = [
     {"version", "_boot", "errors", "logs", "hints", "interrupts"}
-    | {"validation", "devices", "distributed"},
+    | {"validation", "devices", "distributed", "ahead"},
     {"config"},
     {"checkpoint"},
     {"network"},

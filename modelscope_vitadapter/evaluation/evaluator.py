@@ -3,7 +3,6 @@
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from modelscope_vitadapter.ahead import done_ahead
 from modelscope_vitadapter.datasets.dataset import EMPTY, SegmentationDataset
 from modelscope_vitadapter.datasets.reading import LabelledImage, read_sample, warn_of_orientation
 from modelscope_vitadapter.distributed import (
@@ -135,33 +135,16 @@ def _answers(
     """Reads and segments images; yields class map and truth of each."""
     waiting: deque[Truth] = deque()
 
+    def read(index: int) -> LabelledImage:
+        return read_sample(dataset[index], dataset.label_ids, num_classes)
+
     def images() -> Iterator[NDArray[np.uint8]]:
-        for index, labelled in zip(indices, reading, strict=True):
+        for index, future in reading:
+            labelled = future.result()
             truth = Truth(index, labelled.classes, labelled.name, labelled.is_ambiguous)
             waiting.append(truth)
             yield labelled.image
 
-    with closing(_read_ahead(dataset, indices, num_classes)) as reading:
+    with closing(done_ahead(read, indices, threads=READERS, most=READ_AHEAD)) as reading:
         for class_map in segment(images()):
             yield np.asarray(class_map), waiting.popleft()
-
-
-def _read_ahead(
-    dataset: SegmentationDataset, indices: list[int], num_classes: int
-) -> Generator[LabelledImage, None, None]:
-    """Reads images in order, in threads, before they are asked for; what fails is raised then."""
-
-    def read(index: int) -> LabelledImage:
-        return read_sample(dataset[index], dataset.label_ids, num_classes)
-
-    waiting: deque[Future[LabelledImage]] = deque()
-    pool = ThreadPoolExecutor(READERS)
-    try:
-        for index in indices:
-            waiting.append(pool.submit(read, index))
-            if len(waiting) > READ_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -2,15 +2,17 @@
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 from numpy.typing import NDArray
 
+from modelscope_vitadapter.ahead import done_ahead
 from modelscope_vitadapter.errors import ImageError
 from modelscope_vitadapter.images.options import ReadOptions
 from modelscope_vitadapter.images.reading import read_image
@@ -19,7 +21,6 @@ from modelscope_vitadapter.inference.memory import check_image_fits
 from modelscope_vitadapter.inference.results import Prediction
 from modelscope_vitadapter.prediction.job import Job, Work, failure
 from modelscope_vitadapter.prediction.manifest import Row
-from modelscope_vitadapter.prediction.sources import Item
 from modelscope_vitadapter.prediction.video import segment_video
 from modelscope_vitadapter.prediction.writers import Answer, class_shares, save, wanted_for
 from modelscope_vitadapter.segmenter import Segmenter
@@ -92,7 +93,8 @@ def _segment_images(
             yield prepared
 
     wanted = wanted_for(job.save, job.threshold, job.folder, names.__getitem__)
-    with closing(_read_ahead(work, job.options)) as reader:
+    read = partial(_read, options=job.options)
+    with closing(done_ahead(read, work, threads=READERS, most=READ_AHEAD)) as reader:
         for prediction in segmenter.predict(inputs(), wanted=wanted):
             pending = waiting.popleft()
             writing.append(writers.submit(_finished, segmenter, pending, prediction, job))
@@ -105,25 +107,8 @@ def _segment_images(
         yield writing.popleft().result()
 
 
-def _read_ahead(
-    work: Iterable[Work], options: ReadOptions
-) -> Generator[tuple[Work, Future[NDArray[Any]]], None, None]:
-    """Reads images in threads before they are asked for, in order."""
-    waiting: deque[tuple[Work, Future[NDArray[Any]]]] = deque()
-    pool = ThreadPoolExecutor(READERS)
-    try:
-        for one in work:
-            waiting.append((one, pool.submit(_read, one[0], options)))
-            if len(waiting) > READ_AHEAD:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _read(item: Item, options: ReadOptions) -> NDArray[Any]:
-    return read_image(item.source, options=options, check_size=check_image_fits)
+def _read(work: Work, options: ReadOptions) -> NDArray[Any]:
+    return read_image(work[0].source, options=options, check_size=check_image_fits)
 
 
 def _finished(segmenter: Segmenter, pending: _Pending, prediction: Prediction, job: Job) -> Row:
